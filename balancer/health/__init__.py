@@ -1,0 +1,1 @@
+"""Active probes, one stream per backend and check. It never serves traffic and never picks a backend."""

@@ -1,0 +1,329 @@
+"""The model: backends, their three verdicts, and their membership in upstreams.
+
+A :class:`Backend` is one live server, shared by every upstream that lists it. Three independent verdicts say
+whether it may serve: what the operator says (:class:`AdminState`), what probes say (:class:`Health`) and what
+traffic says (ejection). Every change carries a reason and leaves an event. This module never decides *when* a
+verdict changes (see ``health``, ``outlier``, ``registry``) and never reads a clock: time is an argument.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import ip_address
+from typing import Protocol
+
+from balancer.core.events import (
+    KEPT,
+    BackendDown,
+    BackendUp,
+    Drained,
+    Ejected,
+    Enabled,
+    Event,
+    HealthUnknown,
+    Maintained,
+    Readmitted,
+)
+
+MAX_WEIGHT = 256
+"""The largest weight, as in HAProxy."""
+
+
+class Health(Enum):
+    """What probes say."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DOWN = "down"
+
+
+class AdminState(Enum):
+    """What the operator says: READY serves, DRAIN finishes what it has, MAINT gets nothing, not even probes."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+
+
+def join_address(host: str, port: int) -> str:
+    """``host:port``, with the brackets an IPv6 address needs."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """``host:port`` or ``[ipv6]:port`` into its parts.
+
+    :raises ValueError: there is no port, or it is not a number from 1 to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: write an IPv6 address in brackets, [addr]:port")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535")
+    return host, int(port)
+
+
+def is_literal(host: str) -> bool:
+    """Whether the host is an IP address rather than a name to resolve."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSpec:
+    """What an upstream says about one of its backends. Equal specs are the same backend.
+
+    :ivar host: an IP address (discovery turns names into addresses first).
+    :ivar port: the TCP port.
+    :ivar weight: 0 to 256, the share of traffic in this upstream; 0 gets none.
+    :ivar backup: used only when no other backend of the upstream is available.
+    :ivar max_connections: leases at one time, 0 for no limit; where upstreams disagree the smallest counts.
+    :ivar tls_name: the name TLS presents and verifies, ``None`` where the backend speaks plain TCP.
+    :ivar name: what the operator called it, for example the host name it was resolved from.
+    :ivar tags: free pairs for people and plugins.
+    """
+
+    host: str
+    port: int
+    weight: int = 1
+    backup: bool = False
+    max_connections: int = 0
+    tls_name: str | None = None
+    name: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= MAX_WEIGHT:
+            raise ValueError(f"weight {self.weight} is not from 0 to {MAX_WEIGHT}")
+        if self.max_connections < 0:
+            raise ValueError(f"max_connections {self.max_connections} is below 0")
+
+    @property
+    def key(self) -> "BackendKey":
+        """What makes it the same server whatever its weight: address and TLS name."""
+        return (self.host, self.port, self.tls_name)
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return join_address(self.host, self.port)
+
+
+BackendKey = tuple[str, int, str | None]
+
+
+class Group(Protocol):
+    """What a backend tells the upstreams it belongs to, and asks them."""
+
+    def backend_changed(self, backend: "Backend", event: Event) -> None:
+        """A verdict changed."""
+
+    def backend_vacant(self, backend: "Backend") -> None:
+        """A lease came back to a backend that limits them."""
+
+    def may_lose(self, backend: "Backend") -> bool:
+        """Whether the group can do without it for a while (ejection)."""
+
+
+Listener = Callable[[Event], None]
+"""Told of each change, after it is done."""
+
+
+class Backend:
+    """One server, live: its counters, its three verdicts and its last events.
+
+    Only a :class:`~balancer.core.lease.Lease` touches the counters. Whoever changes a verdict gives a reason;
+    a call that changes nothing leaves no event. Its ``groups`` are told after each change.
+
+    :ivar active: leases out now.
+    :ivar total: leases ever given.
+    :ivar failures: leases that ended with a failure of the backend.
+    :ivar max_connections: leases at one time, 0 for no limit.
+    :ivar available: READY, not ejected, not DOWN, not waiting for its first probe. (Being full is a passing
+        matter: see :attr:`full`.)
+    :ivar waits: it is new and waits for its first probe; used only where nothing else is left.
+    :ivar ejections: how many ejections in close succession, which lengthens the next one.
+    :ivar readmitted_at: when the last ejection ended.
+    :ivar groups: the upstreams it belongs to.
+    :ivar up_since: when it last came UP from DOWN, for slow start; ``None`` where it never was DOWN.
+    """
+
+    __slots__ = (
+        "_verdicts",
+        "active",
+        "address",
+        "admin",
+        "admin_reason",
+        "available",
+        "ejected_until",
+        "ejection_reason",
+        "ejections",
+        "events",
+        "failures",
+        "failures_in_row",
+        "groups",
+        "health",
+        "health_reason",
+        "host",
+        "key",
+        "listener",
+        "max_connections",
+        "port",
+        "readmitted_at",
+        "tls_name",
+        "total",
+        "up_since",
+        "waits",
+    )
+
+    def __init__(self, key: BackendKey, listener: Listener | None = None) -> None:
+        self.key = key
+        self.listener = listener
+        self.host, self.port, self.tls_name = key
+        self.address = join_address(self.host, self.port)
+        self.active = 0
+        self.total = 0
+        self.failures = 0
+        self.failures_in_row = 0
+        self.max_connections = 0
+        self.admin = AdminState.READY
+        self.admin_reason = ""
+        self.health = Health.UNKNOWN
+        self.health_reason = "no check is configured"
+        self.ejected_until: float | None = None
+        self.ejection_reason = ""
+        self.ejections = 0
+        self.readmitted_at = 0.0
+        self.waits = False
+        self.up_since: float | None = None
+        self.available = True
+        self.events: deque[Event] = deque(maxlen=KEPT)
+        self.groups: list[Group] = []
+        self._verdicts: dict[object, tuple[Health, str, bool]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.address} {self.state} active={self.active} total={self.total}>"
+
+    @property
+    def full(self) -> bool:
+        """Whether every allowed lease is out."""
+        return 0 < self.max_connections <= self.active
+
+    @property
+    def state(self) -> str:
+        """One word: maint, drain, ejected, down, up or unknown; the first that applies."""
+        if self.admin is not AdminState.READY:
+            return str(self.admin.value)
+        if self.ejected_until is not None:
+            return "ejected"
+        return str(self.health.value)
+
+    @property
+    def why(self) -> str:
+        """The reason for :attr:`state`."""
+        if self.admin is not AdminState.READY:
+            return self.admin_reason
+        if self.ejected_until is not None:
+            return self.ejection_reason
+        return self.health_reason
+
+    def administer(self, state: AdminState, reason: str, now: float) -> bool:
+        """The operator's word. Returns whether anything changed."""
+        if state is self.admin:
+            return False
+        self.admin, self.admin_reason = state, reason
+        kind = {AdminState.READY: Enabled, AdminState.DRAIN: Drained, AdminState.MAINT: Maintained}[state]
+        self._publish(kind(now, self.address, reason))
+        return True
+
+    def judge(self, check: object, health: Health, reason: str, now: float, waits: bool = False) -> bool:
+        """A probe stream's verdict. With several checks the worst counts: DOWN, then UNKNOWN, then UP.
+
+        :param check: what tells the checks of this backend apart (any hashable).
+        :param waits: with UNKNOWN, that the backend is to wait for its first probe before it serves.
+        :returns: whether the backend's health changed.
+        """
+        self._verdicts[check] = (health, reason, waits)
+        return self._settle(now)
+
+    def forget_check(self, check: object, now: float) -> bool:
+        """That check is no longer made. Returns whether the backend's health changed."""
+        if self._verdicts.pop(check, None) is None:
+            return False
+        return self._settle(now)
+
+    def eject(self, until: float, reason: str, now: float) -> bool:
+        """Traffic's word: out until a time. One that is out already stays as it is; returns whether it changed."""
+        if self.ejected_until is not None:
+            return False
+        self.ejected_until, self.ejection_reason = until, reason
+        self._publish(Ejected(now, self.address, reason))
+        return True
+
+    def readmit(self, reason: str, now: float) -> bool:
+        """The ejection is over. Returns whether there was one."""
+        if self.ejected_until is None:
+            return False
+        self.ejected_until, self.ejection_reason = None, ""
+        self.failures_in_row = 0
+        self.readmitted_at = now
+        self._publish(Readmitted(now, self.address, reason))
+        return True
+
+    def _settle(self, now: float) -> bool:
+        ranks = (Health.DOWN, Health.UNKNOWN, Health.UP)
+        verdicts = self._verdicts.values()
+        worst = min(verdicts, key=lambda verdict: ranks.index(verdict[0]), default=None)
+        health, reason = worst[:2] if worst else (Health.UNKNOWN, "no check is configured")
+        waits = health is Health.UNKNOWN and any(verdict[2] for verdict in verdicts)
+        before = (self.health, self.waits)
+        previous, self.health, self.health_reason, self.waits = self.health, health, reason, waits
+        if (health, waits) == before:
+            return False
+        if health is Health.UP and previous is Health.DOWN:
+            self.up_since = now
+        kind = {Health.DOWN: BackendDown, Health.UP: BackendUp, Health.UNKNOWN: HealthUnknown}[health]
+        self._publish(kind(now, self.address, reason))
+        return True
+
+    def _publish(self, event: Event) -> None:
+        self.available = (
+            self.admin is AdminState.READY
+            and self.ejected_until is None
+            and self.health is not Health.DOWN
+            and not self.waits
+        )
+        self.events.append(event)
+        for group in tuple(self.groups):
+            group.backend_changed(self, event)
+        if self.listener is not None:
+            self.listener(event)
+
+
+class Member:
+    """One backend in one upstream: what selectors choose from.
+
+    The upstream keeps :attr:`usable` and :attr:`weight` current; a selector only reads.
+
+    :ivar backend: the server, shared with other upstreams.
+    :ivar spec: what this upstream says about it.
+    :ivar weight: the effective weight (slow start included); relative to the other members only.
+    :ivar usable: may be chosen now: available (or panic), in the tier that serves (primary or backup), weight > 0.
+    """
+
+    __slots__ = ("backend", "spec", "usable", "weight")
+
+    def __init__(self, backend: Backend, spec: BackendSpec) -> None:
+        self.backend = backend
+        self.spec = spec
+        self.weight = spec.weight
+        self.usable = False
+
+    def __repr__(self) -> str:
+        return f"<Member {self.backend.address} weight={self.weight} {'usable' if self.usable else 'unusable'}>"

@@ -1,0 +1,61 @@
+"""What traffic says: ejection of a backend that fails in a row, for a while, never of too many.
+
+Source: Envoy's outlier detection (consecutive failures, base ejection time, maximum ejection percent). It never
+probes and never reads a clock.
+"""
+
+from dataclasses import dataclass
+from math import floor
+from typing import Annotated
+
+from typing_extensions import Doc
+
+from balancer.core.lease import Outcome
+from balancer.core.model import Backend
+from balancer.core.units import CountOrZero, Seconds, Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierPolicy:
+    """When traffic takes a backend out."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    failures: Annotated[
+        CountOrZero,
+        Doc(
+            "Failures in a row that eject a backend: failed connects, resets, timeouts, malformed answers and "
+            "502/503/504; 0 turns ejection off."
+        ),
+    ] = 5
+    base_time: Annotated[Seconds, Doc("Seconds a first ejection lasts; the n-th in close succession n times that.")] = (
+        10.0
+    )
+    max_time: Annotated[Seconds, Doc("Seconds an ejection lasts at most.")] = 300.0
+    max_share: Annotated[
+        Share, Doc("The part of an upstream's backends that may be ejected at one time; the last one never is.")
+    ] = 0.5
+
+
+def record(policy: OutlierPolicy, backend: Backend, outcome: Outcome, now: float) -> bool:
+    """Count one outcome against the backend and eject it where that is due. Returns whether it was ejected.
+
+    Outcomes that say nothing about the backend (the client left) change nothing. Where one of the upstreams that
+    share the backend cannot do without it, it stays, and is judged again at its next failure.
+    """
+    if outcome.failure is None:
+        return False
+    if not outcome.failure:
+        backend.failures_in_row = 0
+        return False
+    backend.failures_in_row += 1
+    if not policy.failures or backend.failures_in_row < policy.failures or backend.ejected_until is not None:
+        return False
+    if not all(group.may_lose(backend) for group in backend.groups):
+        return False
+    # Time served without failing again forgives earlier ejections, one for each base_time.
+    forgiven = floor((now - backend.readmitted_at) / policy.base_time) if backend.ejections else 0
+    backend.ejections = max(0, backend.ejections - forgiven) + 1
+    length = min(policy.base_time * backend.ejections, policy.max_time)
+    reason = f"{backend.failures_in_row} failures in a row, the last: {outcome.words}; out for {length:g} s"
+    return backend.eject(now + length, reason, now)

@@ -1,0 +1,104 @@
+"""Idle connections to one backend: which one to reuse, which to close. Never a set of backends.
+
+Sources: httpcore's connection pool (decide, then act), nginx's keepalive / keepalive_requests / keepalive_timeout.
+It never opens or closes a connection itself: :meth:`Pool.put`, :meth:`Pool.take` and :meth:`Pool.expire` say what is
+to be closed, and the edge closes it.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Annotated, Generic, Protocol, TypeVar
+
+from typing_extensions import Doc
+
+from balancer.core.units import CountOrZero, Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolPolicy:
+    """How connections to backends are kept."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    idle: Annotated[CountOrZero, Doc("Idle connections kept per backend; 0 closes each after its response.")] = 32
+    idle_timeout: Annotated[
+        Seconds, Doc("Seconds an idle connection is kept; below the backend's own keep-alive timeout.")
+    ] = 55.0
+    requests: Annotated[CountOrZero, Doc("Requests on one connection before it is closed; 0 for no limit.")] = 1000
+
+
+class Reusable(Protocol):
+    """A connection that may be kept.
+
+    :ivar requests: how many requests it has carried.
+    :ivar idle_since: when its last response was finished (the pool sets it).
+    """
+
+    requests: int
+    idle_since: float
+
+    def is_alive(self) -> bool:
+        """Whether it can carry another request: not closed, not closing, and nothing unasked for was received."""
+
+
+C = TypeVar("C", bound=Reusable)
+
+
+class Pool(Generic[C]):
+    """The idle connections of one backend, the most recently used last."""
+
+    __slots__ = ("_idle", "policy")
+
+    def __init__(self, policy: PoolPolicy) -> None:
+        self.policy = policy
+        self._idle: deque[C] = deque()
+
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    def __repr__(self) -> str:
+        return f"<Pool idle={len(self._idle)}/{self.policy.idle}>"
+
+    def take(self, now: float) -> C | None:
+        """The most recently used connection that is alive and not too old. Those found dead are dropped: whoever
+        owns them sees their close, so there is nothing left to do for them; one too old stays for :meth:`expire`."""
+        idle = self._idle
+        while idle:
+            if now - idle[-1].idle_since >= self.policy.idle_timeout:
+                return None  # the youngest is too old, so all are
+            connection = idle.pop()
+            if connection.is_alive():
+                return connection
+        return None
+
+    def put(self, connection: C, now: float) -> list[C]:
+        """Keep a connection whose response is finished. Returns those to close: itself, where it may carry no
+        more requests or none are kept, or the oldest, where the pool was full."""
+        policy = self.policy
+        if not policy.idle or (policy.requests and connection.requests >= policy.requests):
+            return [connection]
+        connection.idle_since = now
+        self._idle.append(connection)
+        return [self._idle.popleft()] if len(self._idle) > policy.idle else []
+
+    def remove(self, connection: C) -> bool:
+        """Forget a connection that closed by itself; ``False`` where it was not idle."""
+        try:
+            self._idle.remove(connection)
+        except ValueError:
+            return False
+        return True
+
+    def expire(self, now: float) -> list[C]:
+        """Those idle for too long, to be closed."""
+        idle = self._idle
+        old = []
+        while idle and now - idle[0].idle_since >= self.policy.idle_timeout:
+            old.append(idle.popleft())
+        return old
+
+    def clear(self) -> list[C]:
+        """All of them, to be closed."""
+        every = list(self._idle)
+        self._idle.clear()
+        return every

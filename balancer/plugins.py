@@ -1,0 +1,92 @@
+"""Finding plugins by name: the only caller of ``twisted.plugin.getPlugins``.
+
+Built-ins come through the same door as strangers: ``twisted/plugins/balancer_plugin.py`` lists lazy references
+(:class:`LazySelector`, :class:`LazyProbe`) that import their module when first used, as ``ServiceMaker`` does.
+This module never keeps a plugin's state.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin, getPlugins  # noqa: TID251 - the one place
+from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
+
+from balancer.core.model import Member
+from balancer.errors import UnknownName
+from balancer.interfaces import IProbePlugin, ISelector, ISelectorPlugin, ProbeResult, ProbeTarget, SelectionOptions
+
+
+def every(interface: InterfaceClass) -> dict[str, Any]:
+    """All plugins that provide the interface, by name. Of two with one name the one found last counts, so that a
+    site may replace a built-in."""
+    found: Iterable[Any] = getPlugins(interface)  # type: ignore[arg-type]  # zope's classes are not types to mypy
+    return {plugin.name: plugin for plugin in found}
+
+
+def named(interface: InterfaceClass, name: str) -> Any:
+    """The plugin of that name.
+
+    :raises UnknownName: there is none; the message lists those there are and the nearest.
+    """
+    found = every(interface)
+    try:
+        return found[name]
+    except KeyError:
+        near = get_close_matches(name, found, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        names = ", ".join(sorted(found))
+        raise UnknownName(f"no {interface.__name__} is named {name!r}{hint}; there are: {names}") from None
+
+
+@implementer(IPlugin, ISelectorPlugin)
+class LazySelector:
+    """A selector plugin in another module, imported when first asked. ``reference`` names an object with
+    ``check`` and ``selector``."""
+
+    def __init__(self, name: str, reference: str) -> None:
+        self.name = name
+        self.reference = reference
+
+    def __repr__(self) -> str:
+        return f"<LazySelector {self.name} = {self.reference}>"
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :meth:`ISelectorPlugin.check`."""
+        _load(self.reference).check(arguments)
+
+    def selector(self, arguments: Sequence[str], members: Sequence[Member], options: SelectionOptions) -> ISelector:
+        """See :meth:`ISelectorPlugin.selector`."""
+        made: ISelector = _load(self.reference).selector(arguments, members, options)
+        return made
+
+
+@implementer(IPlugin, IProbePlugin)
+class LazyProbe:
+    """A probe plugin in another module, imported when first asked. ``reference`` names an object with ``settings``
+    and ``probe``."""
+
+    def __init__(self, name: str, reference: str) -> None:
+        self.name = name
+        self.reference = reference
+
+    def __repr__(self) -> str:
+        return f"<LazyProbe {self.name} = {self.reference}>"
+
+    @property
+    def settings(self) -> Any:
+        """See :class:`IProbePlugin`."""
+        return _load(self.reference).settings
+
+    def probe(self, target: ProbeTarget, settings: object, reactor: object) -> Deferred[ProbeResult]:
+        """See :meth:`IProbePlugin.probe`."""
+        started: Deferred[ProbeResult] = _load(self.reference).probe(target, settings, reactor)
+        return started
+
+
+def _load(reference: str) -> Any:
+    module, _, name = reference.rpartition(".")
+    return getattr(import_module(module), name)

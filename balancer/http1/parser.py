@@ -1,0 +1,301 @@
+"""The strict gate: bytes to requests, bytes to responses. Whatever has two readings is refused, never repaired.
+
+Both parsers are pulled: ``feed`` what arrived, then ``next_event`` until NEED_DATA or PAUSED. The order of events is
+head, body bytes, :class:`EndOfMessage`. A bad head gives no head event, a bad body never an EndOfMessage. The verdict
+on a stream is the same however it was cut. This module never does I/O, never decodes content, never waits.
+"""
+
+import re
+from typing import Final
+
+from balancer.errors import BadResponse, RequestRefused
+from balancer.http1 import faults, framing, grammar, targets
+from balancer.http1.faults import Malformed
+from balancer.http1.heads import CLOSE, EndOfMessage, Fields, RequestHead, ResponseHead
+from balancer.http1.limits import HttpLimits
+from balancer.http1.reader import (
+    COMPLETE,
+    DETACHED,
+    HEAD,
+    IDLE,
+    NEED_DATA,
+    OVER,
+    PAUSED,
+    Event,
+    MessageReader,
+    Signal,
+)
+from balancer.http1.section import Section, StartLine, split_fields
+
+__all__ = ["NEED_DATA", "PAUSED", "EndOfMessage", "Event", "RequestParser", "ResponseParser", "Signal"]
+
+_HEAD_LIMITS: Final = ("head", "fields")
+_PROTOCOL: Final = b"HTTP/1."
+_CR: Final = 13
+
+
+class RequestParser(MessageReader[RequestHead]):
+    """The client's direction of a connection."""
+
+    __slots__ = ("_empty_lines", "_section")
+
+    def __init__(self, limits: HttpLimits) -> None:
+        super().__init__(limits, HEAD)
+        overlong = (414, f"a request line of more than {limits.request_line} bytes", "RFC 9112 section 3")
+        size = min(limits.request_line + 2, limits.head)
+        first = StartLine(grammar.REQUEST_LINE, faults.request_line, size, overlong)
+        self._section = Section(first, limits.head, limits.fields, _HEAD_LIMITS)
+        self._empty_lines = 0
+
+    @property
+    def idle(self) -> bool:
+        """True between messages: nothing of a next head is there (an empty line before it is nothing)."""
+        return self._state == HEAD and self._position == len(self._data)
+
+    def next_event(self) -> Event[RequestHead]:
+        """RequestHead, body bytes, EndOfMessage, then PAUSED until :meth:`start_next`; NEED_DATA to be fed.
+
+        :raises RequestRefused: what came is not forwarded; so does every later call.
+        """
+        return super().next_event()
+
+    def start_next(self) -> None:
+        """Go on to the next request of the connection.
+
+        :raises RuntimeError: the present one has not ended; nothing was changed.
+        """
+        if self._state != OVER:
+            raise RuntimeError(f"{self!r}: the next request starts after EndOfMessage")
+        self._state = HEAD
+
+    def take_unread(self) -> bytes:
+        """The bytes after the message, for a tunnel; the parser is finished and stays PAUSED.
+
+        :raises RuntimeError: the message has not ended; nothing was changed.
+        """
+        if self._state != OVER:
+            raise RuntimeError(f"{self!r}: a tunnel starts after EndOfMessage")
+        return self._detach()
+
+    def eof(self) -> bool:
+        """The client will send no more: False if it left in the middle of a request, True if it may leave here.
+
+        What was fed before still gives its events; if they end in the middle of a message (a pipelined one, say),
+        ``next_event`` raises RequestRefused instead of asking for more.
+        """
+        self._ended = True
+        if self._fault is not None:
+            return False
+        # What was fed and not yet asked for may hold the message's end.
+        return self.idle or self._state in (COMPLETE, OVER, DETACHED) or (self.unread > 0 and not self._starved)
+
+    def _blame(self, fault: Malformed) -> RequestRefused:
+        return RequestRefused(fault.status, fault.reason, fault.section)
+
+    def _body_room(self) -> int | None:
+        return self.limits.body or None
+
+    def _read_head(self) -> Event[RequestHead]:
+        data, start, limits = self._data, self._position, self.limits
+        if start == len(data):
+            return NEED_DATA
+        if not self._section.begun:
+            # The usual head arrives whole: one match validates it, one splits it.
+            found = grammar.TIGHT_REQUEST_HEAD.match(data, start, start + limits.head)
+            if found is not None and found.start(6) - start - 2 <= limits.request_line:
+                fields: Fields = grammar.FIELDS.findall(data, *found.span(6))
+                if len(fields) <= limits.fields:
+                    return self._accept(found, fields)
+        return self._read_head_by_lines()
+
+    def _read_head_by_lines(self) -> Event[RequestHead]:
+        if not self._skip_empty_lines():
+            return self._starve() if self.unread else NEED_DATA
+        end = self._section.end(self._data, self._position)
+        if end is None:
+            return self._starve()
+        self._section.restart()
+        found = grammar.REQUEST_HEAD.match(self._data, self._position, end)
+        if found is None:
+            raise Malformed(400, "the head is not one of HTTP/1.1", "RFC 9112 section 2.1")
+        return self._accept(found, split_fields(self._data, *found.span(6)))
+
+    def _skip_empty_lines(self) -> bool:
+        """Skip the line ends that some clients send after a body (RFC 9112 section 2.2); True at a head's first byte.
+
+        :raises Malformed: too many of them, or what comes cannot start a request.
+        """
+        data = self._data
+        while self._position < len(data):
+            first = data[self._position]
+            if first != _CR:
+                if grammar.TOKEN.match(data, self._position, self._position + 1) is None:
+                    raise Malformed(400, f"a request cannot start with byte {first:#04x}", "RFC 9112 section 3")
+                return True
+            if len(data) == self._position + 1:
+                return False
+            if data[self._position + 1] != 10:
+                raise Malformed(400, "a bare CR before the request line", "RFC 9112 section 2.2")
+            self._empty_lines += 1
+            self._position += 2
+            if self._empty_lines > self.limits.leading_empty_lines:
+                allowed = self.limits.leading_empty_lines
+                raise Malformed(400, f"more than {allowed} empty lines before a request", "RFC 9112 section 2.2")
+        self._data, self._position = b"", 0
+        return False
+
+    def _accept(self, found: re.Match[bytes], fields: Fields) -> RequestHead:
+        method, target, path, query, version = found.group(1, 2, 3, 4, 5)
+        if len(method) > self.limits.method:
+            raise Malformed(501, f"a method of more than {self.limits.method} bytes", "RFC 9112 section 3")
+        minor = 0 if version == b"0" else 1
+        index = framing.index_fields(fields, is_request=True)
+        asked = None
+        if path is None or method == b"CONNECT":
+            asked, path, query = targets.resolve(method, target)
+        host = self._host(index.get(b"host"), minor)
+        ends = framing.request_framing(index, method, minor, self.limits.body)
+        options = framing.request_options(index, fields)
+        keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+        expectation = index.get(b"expect")
+        expects = expectation is not None and minor == 1 and expectation.lower() == b"100-continue" and not ends.empty
+        head = RequestHead(
+            method, target, minor, fields, asked or host, path, query, ends, options, keep_alive, expects, None, index
+        )
+        if b"upgrade" in options and minor == 1:
+            head.upgrade = b", ".join(head.get_all(b"upgrade")) or None
+        self._position = found.end()
+        self._empty_lines = 0
+        self._begin_body(ends)
+        return head
+
+    def _host(self, value: bytes | None, minor: int) -> bytes:
+        if value is not None:
+            return targets.host(value)
+        if minor:
+            raise Malformed(400, "no Host field", "RFC 9112 section 3.2")
+        return b""
+
+
+class ResponseParser(MessageReader[ResponseHead]):
+    """The backend's direction of a connection: one response after each :meth:`expect`."""
+
+    __slots__ = ("_interim", "_method", "_section", "_touched", "_tunnel")
+
+    def __init__(self, limits: HttpLimits) -> None:
+        super().__init__(limits, IDLE)
+        overlong = (502, f"a status line of more than {limits.head} bytes", "RFC 9112 section 4")
+        first = StartLine(grammar.STATUS_LINE, faults.status_line, limits.head, overlong)
+        self._section = Section(first, limits.head, limits.fields, _HEAD_LIMITS)
+        self._method = b""
+        self._interim = 0
+        self._touched = False
+        self._tunnel = False
+
+    @property
+    def idle(self) -> bool:
+        """True if a request may be sent: no response is expected or under way, and nothing came unasked."""
+        at_rest = self._state in (IDLE, OVER) and not self._tunnel
+        return at_rest and self._fault is None and not self._ended and not self.unread
+
+    @property
+    def awaiting(self) -> bool:
+        """True if a response is expected and not one byte of it has arrived."""
+        return self._state == HEAD and not self._touched and not self.unread
+
+    def expect(self, method: bytes) -> None:
+        """A request of this method is being sent; what arrives from now on is its response.
+
+        :raises RuntimeError: the parser is not :attr:`idle`; nothing was changed.
+        """
+        if not self.idle:
+            raise RuntimeError(f"{self!r} cannot expect a response")
+        self._method = method
+        self._interim = 0
+        self._touched = False
+        self._state = HEAD
+
+    def next_event(self) -> Event[ResponseHead]:
+        """ResponseHead, body bytes, EndOfMessage, then PAUSED until :meth:`expect`; NEED_DATA to be fed.
+
+        A 1xx gives a head and nothing else, then the next head follows. What opens a tunnel (101, or 2xx to CONNECT)
+        gives its head, then PAUSED: see :meth:`take_unread`.
+
+        :raises BadResponse: what came is not a response, or only a part of one, or nobody asked for it; so does
+            every later call.
+        """
+        return super().next_event()
+
+    def eof(self) -> None:
+        """The backend will send no more. A body that ends with the stream is complete now; any other is truncated,
+        and ``next_event`` raises BadResponse when it has given all that came."""
+        self._ended = True
+
+    def take_unread(self) -> bytes:
+        """The bytes after the head that opened a tunnel; the parser is finished and stays PAUSED.
+
+        :raises RuntimeError: no tunnel was opened; nothing was changed.
+        """
+        if self._state != OVER or not self._tunnel:
+            raise RuntimeError(f"{self!r}: no response opened a tunnel")
+        return self._detach()
+
+    def _blame(self, fault: Malformed) -> BadResponse:
+        nothing = self._ended and self._state == HEAD and not self._touched
+        return BadResponse(fault.reason, fault.section, nothing_received=nothing)
+
+    def _rest(self) -> Event[ResponseHead]:
+        if self.unread and not self._tunnel:
+            raise Malformed(502, "bytes that belong to no response", "RFC 9112 section 6.3")
+        return PAUSED
+
+    def _read_head(self) -> Event[ResponseHead]:
+        data, start = self._data, self._position
+        if start == len(data):
+            return self._starve()
+        self._touched = True
+        if not self._section.begun:
+            found = grammar.TIGHT_RESPONSE_HEAD.match(data, start, start + self.limits.head)
+            if found is not None:
+                fields: Fields = grammar.FIELDS.findall(data, *found.span(4))
+                if len(fields) <= self.limits.fields:
+                    return self._accept(found, fields)
+        return self._read_head_by_lines()
+
+    def _read_head_by_lines(self) -> Event[ResponseHead]:
+        prefix = bytes(self._data[self._position : self._position + len(_PROTOCOL)])
+        if not _PROTOCOL.startswith(prefix):
+            raise Malformed(502, f"{faults.shown(prefix)} does not start an HTTP/1 response", "RFC 9112 section 4")
+        end = self._section.end(self._data, self._position)
+        if end is None:
+            return self._starve()
+        self._section.restart()
+        found = grammar.RESPONSE_HEAD.match(self._data, self._position, end)
+        if found is None:
+            raise Malformed(502, "the head is not one of HTTP/1.1", "RFC 9112 section 2.1")
+        return self._accept(found, split_fields(self._data, *found.span(4)))
+
+    def _accept(self, found: re.Match[bytes], fields: Fields) -> ResponseHead:
+        minor = 0 if found[1] == b"0" else 1
+        status = int(found[2])
+        index = framing.index_fields(fields, is_request=False)
+        ends = framing.response_framing(index, self._method, minor, status)
+        options = framing.connection_options(index, fields)
+        keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+        keep_alive = keep_alive and ends.kind is not CLOSE
+        head = ResponseHead(minor, status, found[3] or b"", fields, ends, options, keep_alive, index)
+        self._position = found.end()
+        if head.interim:
+            self._count_interim()
+        elif status == 101 or (self._method == b"CONNECT" and status < 300):
+            self._tunnel = True
+            self._state = OVER
+        else:
+            self._begin_body(ends)
+        return head
+
+    def _count_interim(self) -> None:
+        self._interim += 1
+        if self._interim > self.limits.interim_responses:
+            allowed = self.limits.interim_responses
+            raise Malformed(502, f"more than {allowed} interim responses", "RFC 9110 section 15.2")

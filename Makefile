@@ -1,0 +1,49 @@
+# make run   starts the balancer on an embedded demonstration
+# make test  runs everything
+# Each makes its own virtual environment (.venv) and installs what it needs; PYTHON names another interpreter (3.11 or later).
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+ARGS ?=
+
+.PHONY: run test lint types docs bench clean
+
+run: $(VENV)/run.stamp
+	$(VENV)/bin/twistd --nodaemon --pidfile= balancer --demo $(ARGS)
+
+test: $(VENV)/test.stamp
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/lint.stamp
+	$(VENV)/bin/ruff check balancer tests twisted/plugins etc
+	$(VENV)/bin/ruff format --check balancer tests twisted/plugins etc
+
+types: $(VENV)/lint.stamp
+	$(VENV)/bin/mypy
+
+docs: $(VENV)/run.stamp
+	$(VENV)/bin/python -m balancer.config.reference
+
+bench: $(VENV)/run.stamp
+	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "this Python cannot make virtual environments; on Debian: apt-get install python3.11-venv"; exit 1; }
+
+$(VENV)/run.stamp: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fast]'
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,test]'
+	@touch $@
+
+$(VENV)/lint.stamp: $(VENV)/run.stamp
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,test,lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

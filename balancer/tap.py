@@ -1,0 +1,176 @@
+"""The command line: ``twistd balancer``. The only module that imports the reactor.
+
+It turns options into a configuration and a configuration into a service. It never serves anything itself.
+"""
+
+import os
+import signal
+import sys
+from typing import Any, ClassVar
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from balancer.config.quick import quick, split_listen
+from balancer.config.reader import read
+from balancer.config.schema import Configuration
+from balancer.demo import Demonstration
+from balancer.errors import ConfigurationError, ListenError
+from balancer.service import BalancerService, vocabulary
+
+log = Logger()
+
+DEMO_HTTP = "127.0.0.1:8080"
+DEMO_TCP = "127.0.0.1:8081"
+
+
+class Options(usage.Options):
+    """What ``twistd balancer`` understands. Either a file, or listeners and servers, or the demonstration."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Balance TCP (layer 4) and HTTP (layer 7). "
+        "Without a file: --http 8080 --to 10.0.0.1:80 --to 10.0.0.2:80, or --tcp 5432 --to db1:5432. "
+        "With one: --config balancer.toml (see docs/configuration.md); --check only reads it."
+    )
+    optFlags: ClassVar[list[list[str]]] = [
+        ["check", None, "Read the configuration, report every mistake, and exit."],
+        ["demo", None, "Start sample backends in this process and balance them."],
+    ]
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["config", "c", None, "The configuration file (TOML)."],
+        ["balance", "b", "", "How a server is picked, for example leastconn; with --to."],
+        ["access-log", None, "", "Where the access log goes, - for standard output; with --to."],
+    ]
+
+    configuration: Configuration | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["http"], self["tcp"], self["to"] = [], [], []
+
+    def opt_http(self, place: str) -> None:
+        """Listen for HTTP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
+        self["http"].append(place)
+
+    def opt_tcp(self, place: str) -> None:
+        """Listen for TCP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
+        self["tcp"].append(place)
+
+    def opt_to(self, address: str) -> None:
+        """A server to balance to, HOST:PORT or [IPV6]:PORT. May be repeated."""
+        self["to"].append(address)
+
+    def postOptions(self) -> None:
+        """Read the configuration, so that a mistake is told before anything starts (and before twistd forks)."""
+        self["config"] = os.path.abspath(self["config"]) if self["config"] else None  # a daemon changes directory
+        ways = [way for way in ("config", "demo", "to") if self[way]]
+        if len(ways) != 1:
+            given = " and ".join(f"--{way}" for way in ways) or "nothing"
+            _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} was given")
+        try:
+            self._read()
+        except ConfigurationError as error:
+            _leave(str(error))
+        if self["check"]:
+            if self.configuration is not None:
+                upstreams, listeners = len(self.configuration.upstream), len(self.configuration.listener)
+                print(f"{self['config'] or 'the command line'}: good, {upstreams} upstream(s), {listeners} listener(s)")
+            raise SystemExit(0)
+
+    def _read(self) -> None:
+        if self["config"]:
+            for option in ("http", "tcp", "balance", "access-log"):
+                if self[option]:
+                    _leave(f"--{option} goes with --to; with --config the file says it")
+            self.configuration = read(self["config"], vocabulary())
+        elif self["to"]:
+            self.configuration = quick(
+                http=self["http"],
+                tcp=self["tcp"],
+                to=self["to"],
+                balance=self["balance"],
+                access_log=self["access-log"],
+                vocabulary=vocabulary(),
+            )
+
+
+def _leave(problem: str) -> None:
+    """End the program. (twistd prints a ``UsageError`` but exits 0, which would let a broken file pass.)"""
+    raise SystemExit(f"twistd balancer: {problem}")
+
+
+def makeService(options: Options) -> IService:
+    """The service that twistd runs."""
+    from twisted.internet import reactor
+
+    if options["demo"]:
+        http = (options["http"] or [DEMO_HTTP])[0]
+        tcp = (options["tcp"] or [DEMO_TCP])[0]
+        inner: Service = Demonstration(reactor, _loopback(http), _loopback(tcp), print)
+    else:
+        assert options.configuration is not None  # postOptions read it
+        inner = BalancerService(options.configuration, reactor)
+    parent = options.parent or {}
+    return Program(inner, options["config"], reactor, bool(parent.get("nodaemon", True)), parent.get("pidfile"))
+
+
+def _loopback(place: str) -> tuple[str, int]:
+    host, port = split_listen(place, "--http or --tcp")
+    return host or "127.0.0.1", port
+
+
+class Program(Service):
+    """The balancer as a program: signals, and a clear word where a listener cannot open.
+
+    SIGHUP reads the configuration file again, SIGUSR1 opens the log files again.
+
+    :param nodaemon: whether standard error still is the terminal of whoever started it.
+    """
+
+    def __init__(self, inner: Any, config: str | None, reactor: Any, nodaemon: bool, pidfile: str | None) -> None:
+        self.inner = inner
+        self.config = config
+        self.reactor = reactor
+        self.nodaemon = nodaemon
+        self.pidfile = pidfile
+
+    def privilegedStartService(self) -> None:
+        """Open the listeners, while there may still be the privilege to."""
+        try:
+            self.inner.privilegedStartService()
+        except ListenError as error:
+            if not self.nodaemon:
+                raise  # twistd hands the message to the process that waits in the foreground
+            if self.pidfile and os.path.exists(self.pidfile):
+                os.unlink(self.pidfile)
+            sys.exit(f"twistd balancer: {error}")
+
+    def startService(self) -> None:
+        """Start, and listen to signals."""
+        super().startService()
+        self.inner.startService()
+        self.reactor.callWhenRunning(self._install_signals)
+
+    def stopService(self) -> "Deferred[None]":
+        """Drain and stop."""
+        super().stopService()
+        stopped: Deferred[None] = maybeDeferred(self.inner.stopService)
+        return stopped
+
+    def _install_signals(self) -> None:
+        if self.config is not None:
+            signal.signal(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self._reload))
+        if isinstance(self.inner, BalancerService):
+            signal.signal(signal.SIGUSR1, lambda number, frame: self.reactor.callFromThread(self.inner.reopen_logs))
+
+    def _reload(self) -> None:
+        assert self.config is not None  # the signal is only installed with a file
+        try:
+            configuration = read(self.config, vocabulary())
+        except ConfigurationError as error:
+            log.error("not reloaded, the running configuration stays: {problem}", problem=str(error))
+            return
+        self.inner.reload(configuration)

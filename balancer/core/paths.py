@@ -7,6 +7,7 @@ not all take the same route. It never rewrites a path: what was received is what
 """
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from balancer.errors import RequestRefused
 
@@ -16,16 +17,9 @@ a real path has one or two (``//``, ``;v=1``, ``%2F``). It also bounds the work 
 
 _UNUSUAL = re.compile(rb"[%;\\]|//|/\.\.?(?:/|\Z)")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ESCAPE = re.compile(rb"%(?!2[Ff])([0-9A-Fa-f]{2})")
-_SLASH = re.compile(rb"%2[Ff]")
+_ESCAPED_SLASH = re.compile(rb"%2[Ff]")
 _PARAMETERS = re.compile(rb";[^/]*")
 _SLASHES = re.compile(rb"//+")
-
-_OCTETS = {
-    spelling: bytes([octet])
-    for octet in range(256)
-    for spelling in {b"%02x" % octet, b"%02X" % octet, b"%x%X" % divmod(octet, 16), b"%X%x" % divmod(octet, 16)}
-}
 
 # What no backend should be left to interpret. Overlong UTF-8 is how "/" and "." were once smuggled past
 # filters as %c0%af and %c0%ae (RFC 3629 section 10).
@@ -38,11 +32,11 @@ _REFUSED = (
 
 def _decoded(path: bytes) -> bytes:
     """Decode every escape but ``%2F``, which RFC 3986 section 2.2 makes data, not a separator."""
-    return _ESCAPE.sub(lambda escape: _OCTETS[escape[1]], path)
+    return unquote_to_bytes(_ESCAPED_SLASH.sub(b"%252F", path))
 
 
 def _slashes_decoded(path: bytes) -> bytes:
-    return _SLASH.sub(b"/", path)
+    return _ESCAPED_SLASH.sub(b"/", path)
 
 
 def _backslashes_turned(path: bytes) -> bytes:
@@ -81,7 +75,8 @@ def readings(path: bytes) -> tuple[bytes, ...]:
             400, 'the path has a "%" without two hexadecimal digits, or a backslash', "RFC 3986 section 2"
         )
     found: dict[bytes, None] = {}
-    pending = [_decoded(_parameters_removed(path)), _decoded(path)]
+    # Parameters are also removed before decoding: then "%3B" begins none, and what follows ";" is never decoded.
+    pending = [_decoded(_parameters_removed(path)), _decoded(path)] if b";" in path else [_decoded(path)]
     while pending:
         reading = pending.pop()
         if reading in found:

@@ -1,0 +1,286 @@
+"""What a backend is told about the client, and whom we believe about it.
+
+``X-Forwarded-*``, RFC 7239 ``Forwarded``, ``Via`` and the request's id. From a peer that is not a trusted
+proxy every such field is removed, in any spelling a backend could take for it, before ours are set; from a
+trusted one they are continued. The policy is compiled once (:class:`Forwarding`), what is constant for a
+client's connection once per connection (:class:`Peer`), and a request costs one pass over its fields.
+
+Nothing here reads a socket, a clock or a source of randomness of its own.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Annotated, Literal, Protocol
+
+from pydantic import AfterValidator
+from typing_extensions import Doc
+
+from balancer.core.addresses import TrustedProxies, checked_network, parsed
+from balancer.core.headers import (
+    FOLD,
+    FORWARDED_PREFIX,
+    Fields,
+    Verdicts,
+    add_upgrade,
+    goes_to_backend,
+    kept,
+    with_host,
+    without,
+)
+from balancer.core.route_spec import checked_field_name
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PSEUDONYM = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::[0-9]{1,5})?)?")  # RFC 9110 section 7.6.3, received-by
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,200}")  # 200: three times the longest in use, and a log line stays a line
+
+_ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-request-id"})
+
+
+def _checked_pseudonym(name: str) -> str:
+    if _PSEUDONYM.fullmatch(name) is None:
+        raise ValueError(f'"{name}" is not a name for Via: a token or host:port (RFC 9110 section 7.6.3), or ""')
+    return name
+
+
+def _checked_optional_name(name: str) -> str:
+    if name:
+        checked_field_name(name)
+    return name
+
+
+@dataclass(frozen=True)
+class ForwardedPolicy:
+    """Settings: the fields about the client that go to backends, and whose are believed."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(checked_network)], ...],
+        Doc(
+            'Addresses and networks of proxies in front of this one, and "unix" for peers on a UNIX socket. What '
+            "they say about the client is continued; what anyone else says is removed. Default: nobody."
+        ),
+    ] = ()
+    x_forwarded: Annotated[
+        bool,
+        Doc("Tell backends the client's address, scheme and host in X-Forwarded-For, -Proto and -Host."),
+    ] = True
+    forwarded: Annotated[bool, Doc("Tell backends the same in Forwarded (RFC 7239).")] = False
+    via: Annotated[
+        Annotated[str, AfterValidator(_checked_pseudonym)],
+        Doc(
+            "Name of this balancer in Via, which RFC 9110 section 7.6.3 asks a gateway to add to requests; empty "
+            "adds none. (nginx as a backend does not compress for requests with Via unless gzip_proxied says so.)"
+        ),
+    ] = "balancer"
+    via_response: Annotated[bool, Doc("Add Via to responses as well.")] = False
+    request_id: Annotated[
+        Annotated[str, AfterValidator(_checked_optional_name)],
+        Doc("Field with the request's id: kept from a trusted proxy, else generated. Empty: none is sent."),
+    ] = "X-Request-ID"
+    host: Annotated[
+        Literal["client", "backend"],
+        Doc('Host that backends see: the one the client asked for, or the backend\'s own name ("backend").'),
+    ] = "client"
+    remove_untrusted: Annotated[
+        tuple[Annotated[str, AfterValidator(checked_field_name)], ...],
+        Doc(
+            "More fields removed from requests of peers that are not trusted proxies. The default lists what "
+            "applications take for the client's address, and the two that override the path in some frameworks."
+        ),
+    ] = (
+        "client-ip", "true-client-ip", "x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "fastly-client-ip",
+        "x-original-url", "x-rewrite-url", "x-original-host",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        TrustedProxies(self.trusted_proxies)
+        _checked_pseudonym(self.via)
+        _checked_optional_name(self.request_id)
+        for name in self.remove_untrusted:
+            checked_field_name(name)
+
+
+class ReceivedRequest(Protocol):
+    """What of a request's head is read here (``http1``'s RequestHead has it)."""
+
+    @property
+    def fields(self) -> Fields: ...
+    @property
+    def connection(self) -> frozenset[bytes]: ...
+    @property
+    def target(self) -> bytes: ...
+    @property
+    def host(self) -> bytes: ...
+    @property
+    def minor(self) -> int: ...
+
+
+class BackendRequest:
+    """The fields of one request as they go to a backend.
+
+    :ivar fields: everything but the framing: the engine adds ``Transfer-Encoding`` if it sends chunks.
+    :ivar client: the client's address, as far as it can be known; for logs, limits and hashing.
+    :ivar request_id: the id the backend sees; empty if the policy sends none.
+    :ivar needs_host: the engine has to set the Host to the backend's name for each attempt
+        (:func:`balancer.core.headers.with_host`): the policy says so, or the client sent none.
+    """
+
+    __slots__ = ("client", "fields", "needs_host", "request_id")
+
+    def __init__(self, fields: Fields, client: str, request_id: bytes, needs_host: bool) -> None:
+        self.fields = fields
+        self.client = client
+        self.request_id = request_id
+        self.needs_host = needs_host
+
+
+class Forwarding:
+    """A compiled policy; one for each listener.
+
+    :ivar response_via: the value for ``response_fields(via=...)``, by the minor version of the *response*.
+    """
+
+    def __init__(self, policy: ForwardedPolicy, new_id: Callable[[], bytes]) -> None:
+        """:param new_id: makes an id for a request (:func:`random_ids`)."""
+        self.policy = policy
+        self.new_id = new_id
+        self.trusted = TrustedProxies(policy.trusted_proxies)
+        name = policy.via.encode("ascii")
+        self.via = (b"1.0 " + name, b"1.1 " + name) if name else (b"", b"")
+        self.response_via = self.via if policy.via_response else (b"", b"")
+        self.id_name = policy.request_id.encode("ascii")
+        self._removed = _ABOUT_THE_CLIENT | {name.encode("ascii").translate(FOLD) for name in policy.remove_untrusted}
+        self._removed |= {self.id_name.translate(FOLD)}
+        self.from_anyone = Verdicts(self._passes_from_anyone)
+        self.from_trusted = Verdicts(self._passes_from_trusted)
+
+    def peer(self, address: str, scheme: bytes) -> "Peer":
+        """Return what is constant for one client connection.
+
+        :param address: the peer's IP address as the socket tells it; empty for a UNIX socket.
+        :param scheme: ``http``, or ``https`` for a listener with TLS.
+        """
+        return Peer(self, address, scheme)
+
+    def _passes_from_anyone(self, name: bytes) -> bool:
+        folded = name.translate(FOLD)
+        return goes_to_backend(name) and folded not in self._removed and not folded.startswith(FORWARDED_PREFIX)
+
+    def _passes_from_trusted(self, name: bytes) -> bool:
+        """All that passes from anyone, and the fields we do not write ourselves in their one right spelling."""
+        folded = name.translate(FOLD)
+        if self._passes_from_anyone(name):
+            return True
+        written = {self.id_name.lower()}
+        written |= {b"x-forwarded-for"} if self.policy.x_forwarded else set()
+        written |= {b"forwarded"} if self.policy.forwarded else set()
+        return goes_to_backend(name) and folded == name.lower() and folded not in written
+
+
+class Peer:
+    """One client connection's peer: its address, whether it is believed, and the fields that never change.
+
+    :ivar address: normalised address, ``unknown`` for a UNIX socket (RFC 7239 section 6.2).
+    :ivar trusted: whether it is one of the trusted proxies.
+    """
+
+    __slots__ = ("_constant", "_forwarding", "_id_name", "_verdicts", "address", "scheme", "trusted")
+
+    def __init__(self, forwarding: Forwarding, address: str, scheme: bytes) -> None:
+        self._forwarding = forwarding
+        self.scheme = scheme
+        self.trusted = False
+        self.address = address or "unknown"
+        if forwarding.trusted or ":" in address:
+            known = parsed(address)
+            self.address = str(known) if known is not None else self.address
+            self.trusted = forwarding.trusted.trusts(known)
+        self._id_name = forwarding.id_name
+        self._verdicts = forwarding.from_trusted if self.trusted else forwarding.from_anyone
+        self._constant = [(b"X-Forwarded-For", self.address.encode("ascii", "replace")), (b"X-Forwarded-Proto", scheme)]
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.address} {'trusted' if self.trusted else 'not trusted'}>"
+
+    def request(self, head: ReceivedRequest, upgrade: bytes | None = None) -> BackendRequest:
+        """Return the fields of a request as they go to a backend.
+
+        ``Expect`` of an HTTP/1.0 client is dropped here (RFC 9110 section 10.1.1); any other goes on, and the
+        engine that answers 100 itself drops it with :func:`balancer.core.headers.without`.
+
+        :param upgrade: the protocol, if the engine would tunnel it (:func:`balancer.core.headers.may_upgrade`).
+        """
+        forwarding = self._forwarding
+        policy = forwarding.policy
+        fields = kept(head.fields, self._verdicts, head.connection)
+        if head.target[:1] not in b"/*":
+            fields = with_host(fields, head.host)
+        if head.minor == 0:
+            fields = without(fields, (b"expect",))
+        if self.trusted:
+            client, request_id = self._continued(head, fields)
+        else:
+            client, request_id = self._started(head, fields)
+        if policy.via:
+            fields.append((b"Via", forwarding.via[head.minor]))
+        if request_id:
+            fields.append((self._id_name, request_id))
+        if upgrade is not None:
+            add_upgrade(fields, upgrade)
+        return BackendRequest(fields, client, request_id, policy.host == "backend" or not head.host)
+
+    def _started(self, head: ReceivedRequest, fields: Fields) -> tuple[str, bytes]:
+        """Begin the client's record: the peer is the client, and nothing it said about itself is left."""
+        policy = self._forwarding.policy
+        if policy.x_forwarded:
+            fields += self._constant
+            if head.host:
+                fields.append((b"X-Forwarded-Host", head.host))
+        if policy.forwarded:
+            fields.append((b"Forwarded", self._element(head.host)))
+        return self.address, self._forwarding.new_id() if self._id_name else b""
+
+    def _continued(self, head: ReceivedRequest, fields: Fields) -> tuple[str, bytes]:
+        """Append to what a trusted proxy said; its scheme and host are the client's, so they stay."""
+        policy = self._forwarding.policy
+        said: dict[bytes, list[bytes]] = {}
+        for name, value in head.fields:
+            said.setdefault(name.lower(), []).append(value)
+        path = said.get(b"x-forwarded-for", [])
+        if policy.x_forwarded:
+            name, address = self._constant[0]
+            fields.append((name, b", ".join([*path, address])))
+            if b"x-forwarded-proto" not in said:
+                fields.append(self._constant[1])
+            if b"x-forwarded-host" not in said and head.host:
+                fields.append((b"X-Forwarded-Host", head.host))
+        if policy.forwarded:
+            elements = [*said.get(b"forwarded", []), self._element(head.host)]
+            fields.append((b"Forwarded", b", ".join(elements)))
+        request_id = said.get(self._id_name.lower(), [b""])[0]
+        if self._id_name and _REQUEST_ID.fullmatch(request_id) is None:
+            request_id = self._forwarding.new_id()
+        return self._forwarding.trusted.client(self.address, path), request_id
+
+    def _element(self, host: bytes) -> bytes:
+        """Our element of ``Forwarded`` (RFC 7239 section 4): who asked, for which host, how."""
+        address = self.address.encode("ascii", "replace")
+        node = b'"[%b]"' % address if b":" in address else address
+        if not host:
+            return b"for=%b;proto=%b" % (node, self.scheme)
+        return b"for=%b;host=%b;proto=%b" % (node, quoted(host), self.scheme)
+
+
+def quoted(value: bytes) -> bytes:
+    """Return a token as it is and anything else as a quoted string (RFC 9110 section 5.6.4)."""
+    if _TOKEN.fullmatch(value) is not None:
+        return value
+    return b'"%b"' % value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def random_ids(random: Random) -> Callable[[], bytes]:
+    """Return a source of request ids: 128 random bits as 32 hexadecimal digits."""
+    return lambda: b"%032x" % random.getrandbits(128)

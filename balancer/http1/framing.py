@@ -101,6 +101,8 @@ def connection_options(index: Mapping[bytes, bytes], fields: Fields) -> frozense
     usual = _USUAL_OPTIONS.get(value)
     if usual is not None:
         return usual
+    if not value.strip(b" \t,"):
+        return _NO_OPTIONS
     if grammar.TOKENS.fullmatch(value) is None:
         raise Malformed(400, f"Connection {faults.shown(value)} is not a list of tokens", "RFC 9110 section 7.6.1")
     return frozenset([option for part in value.lower().split(b",") if (option := part.strip(b" \t"))])

@@ -265,7 +265,7 @@ class ResponseParser(MessageReader[ResponseHead]):
     def _read_head_by_lines(self) -> Event[ResponseHead]:
         prefix = bytes(self._data[self._position : self._position + len(_PROTOCOL)])
         if not _PROTOCOL.startswith(prefix):
-            raise Malformed(502, f"{faults.shown(prefix)} does not start an HTTP/1 response", "RFC 9112 section 4")
+            raise Malformed(502, "what came does not start with HTTP/1.", "RFC 9112 section 4")
         end = self._section.end(self._data, self._position)
         if end is None:
             return self._starve()

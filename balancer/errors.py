@@ -3,6 +3,8 @@
 This module never imports another of ours.
 """
 
+from dataclasses import dataclass
+
 
 class BalancerError(Exception):
     """Anything the balancer raises on purpose."""
@@ -16,8 +18,55 @@ class UnknownName(BalancerError):
     """No upstream, backend or plugin of that name. The message lists the names there are."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in a configuration.
+
+    :ivar file: the file as it was named, or ``"command line"``.
+    :ivar line: counted from 1; 0 where there is none (the command line, a file that cannot be read).
+    :ivar key: dotted path from the top, for example ``upstream.web.servers[0].weight``; list items count from 0.
+    :ivar found: what is there, as a person would write it.
+    :ivar allowed: what may be there.
+    :ivar hint: what was probably meant; empty where nothing is near.
+    """
+
+    file: str
+    line: int
+    key: str
+    found: str
+    allowed: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        head = f"{place}: {self.key}" if self.key else place
+        hint = f"\n    did you mean {self.hint}?" if self.hint else ""
+        return f"{head}\n    found:   {self.found}\n    allowed: {self.allowed}{hint}"
+
+
 class ConfigurationError(BalancerError):
-    """The configuration cannot be served. ``str`` is the whole report, one problem a paragraph."""
+    """The configuration cannot be served. ``str`` is the whole report, one problem a paragraph.
+
+    :ivar problems: every mistake, in the order of the file; at least one.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        if not problems:
+            raise ValueError("a configuration error without a problem")
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
+        return "\n".join([f"{count} in the configuration", *map(str, self.problems)])
+
+
+class ListenError(BalancerError):
+    """An address cannot be listened on. The message names listener, address, cause and what to change."""
+
+
+class TlsSettingsError(BalancerError):
+    """What TLS to a backend is to be cannot be had. The message names the file, or the name, and what is expected."""
 
 
 class RequestRefused(BalancerError):

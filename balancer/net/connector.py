@@ -1,0 +1,266 @@
+"""Connecting to a backend: no Deferred, cancellable at any time, failures told by kind.
+
+The kinds are those of :class:`~balancer.core.lease.Outcome`. Nothing is resolved here (discovery has done it),
+nothing is tried twice, and nothing is decided: whoever asked does that.
+"""
+
+from collections.abc import Callable
+from errno import errorcode
+from typing import Protocol as Structure
+from typing import cast
+
+from OpenSSL.SSL import Error as TlsError
+from service_identity import VerificationError
+from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError, TCPTimedOutError
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IDelayedCall,
+    IHandshakeListener,
+    IProtocol,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.core.lease import Outcome
+from balancer.core.model import join_address
+from balancer.net.timers import TimerWheel
+from balancer.net.tls import HalfClosingTls, TlsClient
+
+OURS = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL", "EADDRINUSE", "EAFNOSUPPORT"})
+"""Errors of socket(2), bind(2) and connect(2) that tell something of this machine, and nothing of the backend."""
+
+Failed = Callable[[Outcome, str], None]
+"""Told once why there is no connection: the kind, and a sentence."""
+
+
+class ConnectingReactor(Structure):
+    """What of the reactor is used: ``IReactorTCP.connectTCP`` and ``IReactorTime``."""
+
+    seconds: Callable[[], float]
+    callLater: Callable[..., IDelayedCall]
+    connectTCP: Callable[..., IConnector]
+
+
+class Connector:
+    """Connects to backends.
+
+    :param timers: the wheel that keeps the connect timeouts; an own one where none is given.
+    """
+
+    def __init__(self, reactor: ConnectingReactor, timers: TimerWheel | None = None) -> None:
+        self.reactor = reactor
+        self.timers = timers or TimerWheel(cast(IReactorTime, reactor))
+
+    def connect(
+        self,
+        host: str,
+        port: int,
+        protocol: IProtocol,
+        failed: Failed,
+        *,
+        timeout: float,
+        tls: TlsClient | None = None,
+        tls_timeout: float = 5.0,
+        bind_address: tuple[str, int] | None = None,
+    ) -> "Attempt":
+        """Begin one attempt; neither ``protocol`` nor ``failed`` is called before this returns.
+
+        :param host: an IP address.
+        :param protocol: its ``makeConnection`` means success; with TLS after the handshake and the name check.
+        :param failed: called at most once, and never after success or :meth:`Attempt.cancel`, with CONNECT_REFUSED,
+            CONNECT_TIMEOUT, CONNECT_FAILED, or UNUSED where the fault is ours (no descriptor or local port is left)
+            and tells nothing of the backend. Nothing of the attempt is left by then.
+        :param timeout: seconds for the TCP connection.
+        :param tls_timeout: seconds for the TLS handshake after it.
+        :param bind_address: the local address and port to come from.
+        """
+        attempt = Attempt(self, join_address(host, port), protocol, failed, tls, tls_timeout)
+        attempt.begin(host, port, timeout, bind_address)
+        return attempt
+
+
+class Attempt:
+    """One attempt. (For Twisted it is the client factory of its one connection.)
+
+    :ivar address: where to, ``host:port``.
+    :ivar pending: neither connected, nor failed, nor cancelled.
+    :ivar handshaking: the TCP connection was made and TLS came next: tells the two apart where it failed.
+    """
+
+    __slots__ = (
+        "_connector",
+        "_failed",
+        "_handshake",
+        "_owner",
+        "_protocol",
+        "_timeout",
+        "_timer",
+        "_tls",
+        "_tls_timeout",
+        "address",
+        "handshaking",
+        "pending",
+    )
+
+    noisy = False
+
+    def __init__(
+        self,
+        owner: Connector,
+        address: str,
+        protocol: IProtocol,
+        failed: Failed,
+        tls: TlsClient | None,
+        tls_timeout: float,
+    ) -> None:
+        self.address = address
+        self.pending = True
+        self.handshaking = False
+        self._owner = owner
+        self._protocol = protocol
+        self._failed = failed
+        self._tls = tls
+        self._tls_timeout = tls_timeout
+        self._handshake: _Handshake | None = None
+        self._connector: IConnector | None = None
+
+    def __repr__(self) -> str:
+        return f"<Attempt to {self.address} {'pending' if self.pending else 'over'}>"
+
+    def begin(self, host: str, port: int, timeout: float, bind_address: tuple[str, int] | None) -> None:
+        """Start; :meth:`Connector.connect` does."""
+        self._timeout = timeout
+        self._timer = self._owner.timers.schedule(timeout, self._expired)
+        reactor = self._owner.reactor
+        try:
+            # The wheel keeps the time, so Twisted is given none.
+            self._connector = reactor.connectTCP(host, port, self, timeout=None, bindAddress=bind_address)
+        except OSError as error:  # an IPv6 zone that does not exist, for example
+            reactor.callLater(0, self._fail, Outcome.CONNECT_FAILED, f"{self.address}: {error.strerror or error}")
+
+    def cancel(self) -> None:
+        """The connection is no longer wanted: nothing is called any more and no socket is left behind.
+
+        Does nothing once connected or failed.
+        """
+        if self.pending:
+            self._stop()
+
+    def _expired(self) -> None:
+        if self.handshaking:
+            reason = f"the TLS handshake with {self.address} was not done within {self._tls_timeout:g} s"
+        else:
+            reason = f"{self.address} did not accept within {self._timeout:g} s"
+        self._fail(Outcome.CONNECT_TIMEOUT, reason)
+
+    def _fail(self, outcome: Outcome, reason: str) -> None:
+        if self.pending:
+            self._stop()
+            self._failed(outcome, reason)
+
+    def _stop(self) -> None:
+        self._settle()
+        if self._handshake is not None:
+            self._handshake.abort()
+        elif self._connector is not None:
+            self._connector.stopConnecting()
+
+    def _settle(self) -> None:
+        self.pending = False
+        self._timer.cancel()
+
+    # -- TLS ----------------------------------------------------------------------------------------------------
+
+    def secured(self, transport: HalfClosingTls) -> None:
+        """The handshake is done and the name is right (called by the handshake)."""
+        if self.pending:
+            self._settle()
+            transport.wrappedProtocol = self._protocol
+            self._protocol.makeConnection(transport)
+
+    def unsecured(self, reason: Failure) -> None:
+        """The connection was lost during the handshake (called by the handshake)."""
+        if self.pending:
+            self._settle()
+            words = f"the TLS handshake with {self.address} failed: {_tls_words(reason.value, self._tls)}"
+            self._failed(Outcome.CONNECT_FAILED, words)
+
+    # -- what Twisted calls --------------------------------------------------------------------------------------
+
+    def doStart(self) -> None:
+        """Nothing to start."""
+
+    def doStop(self) -> None:
+        """Nothing to stop."""
+
+    def startedConnecting(self, connector: IConnector) -> None:
+        """It is under way."""
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol:
+        """TCP is connected: hand out the caller's protocol, or the TLS handshake in front of it."""
+        if self._tls is None:
+            self._settle()
+            return self._protocol
+        self.handshaking = True
+        self._timer.rearm(self._tls_timeout)
+        self._handshake = _Handshake(self)
+        clock = cast(IReactorTime, self._owner.reactor)
+        factory = TLSMemoryBIOFactory(self._tls.creator, True, _NO_FACTORY, clock=clock)
+        return HalfClosingTls(factory, self._handshake)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        """There is no connection; after :meth:`cancel` that is no news."""
+        if self.pending:
+            self._settle()
+            self._failed(*_kind(reason.value, self.address))
+
+    def clientConnectionLost(self, connector: IConnector, reason: Failure) -> None:
+        """The protocol has heard of it."""
+
+
+@implementer(IHandshakeListener)
+class _Handshake(Protocol):
+    """Stands in for the caller's protocol until the handshake is done, so that nothing is sent before."""
+
+    transport: ITCPTransport
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def handshakeCompleted(self) -> None:
+        self._attempt.secured(cast(HalfClosingTls, self.transport))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._attempt.unsecured(reason)
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+
+_NO_FACTORY = Factory()
+
+
+def _kind(error: BaseException | None, address: str) -> tuple[Outcome, str]:
+    """The kind of a failed connect, and a sentence about it."""
+    if isinstance(error, ConnectionRefusedError):
+        return Outcome.CONNECT_REFUSED, f"{address} refused the connection"
+    if isinstance(error, TCPTimedOutError):
+        return Outcome.CONNECT_TIMEOUT, f"{address} did not accept: the system gave up"
+    number = error.osError if isinstance(error, ConnectError) else None
+    words = str(error.args[0]) if isinstance(error, ConnectError) and error.args[0] else str(error)
+    if isinstance(error, ConnectBindError) or errorcode.get(number or 0) in OURS:
+        return Outcome.UNUSED, f"no connection to {address} could be begun on this machine: {words}"
+    return Outcome.CONNECT_FAILED, f"{address} cannot be reached: {words}"
+
+
+def _tls_words(error: BaseException | None, tls: TlsClient | None) -> str:
+    if isinstance(error, VerificationError):
+        return f"the certificate is not for {tls.name if tls else 'it'}"
+    if isinstance(error, TlsError) and error.args and error.args[0]:
+        return str(error.args[0][-1][-1])
+    return "it closed the connection"

@@ -1,0 +1,139 @@
+"""TLS towards backends: the context and the name check, made once, and a transport that can really half-close.
+
+Verification goes through Twisted's ``optionsForClientTLS`` and service-identity (RFC 6125 rules), with the system's
+authorities or those of one PEM file. Twisted's own TLS transport only seems to have ``loseWriteConnection``: the call
+goes through to the socket below and cuts the stream without a word. This module never connects anything.
+"""
+
+import re
+from functools import cached_property
+
+from OpenSSL.crypto import Error as CryptoError
+from OpenSSL.SSL import Connection, Context
+from OpenSSL.SSL import Error as TlsError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from balancer.core.model import is_literal
+from balancer.core.tls import BackendTls
+from balancer.errors import TlsSettingsError
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class TlsClient:
+    """What TLS to one backend is: made once per backend and settings, used for each connection.
+
+    :param settings: verification and its authorities.
+    :param name: the name to ask for (SNI) and to verify, unless the settings give one; a host name or an IP address.
+    :raises TlsSettingsError: the file of authorities cannot be used; the message names it.
+    """
+
+    def __init__(self, settings: BackendTls, name: str) -> None:
+        self.settings = settings
+        self.name = settings.name or name
+        if not settings.verify:
+            _log.warn("TLS to {name}: the certificate is not verified (verify = false)", name=self.name)
+        self._authorities = _authorities(settings.ca) if settings.verify and settings.ca else None
+
+    def __repr__(self) -> str:
+        return f"<TlsClient {self.name} {'verified' if self.settings.verify else 'NOT verified'}>"
+
+    @cached_property
+    def creator(self) -> IOpenSSLClientConnectionCreator:
+        """Makes the TLS side of each connection."""
+        if not self.settings.verify:
+            return _Unverified(self.name)
+        roots = None if self._authorities is None else trustRootFromCertificates(self._authorities)
+        return optionsForClientTLS(self.name, trustRoot=roots)
+
+
+class TlsClients:
+    """The TLS clients of one upstream, by name: each context is made once.
+
+    :raises TlsSettingsError: see :class:`TlsClient`; raised here, when the service is built.
+    """
+
+    KEPT = 1024
+    """Names kept: contexts take about 100 KiB where the system's authorities are loaded. More make a new start."""
+
+    def __init__(self, settings: BackendTls) -> None:
+        self.settings = settings
+        self._clients: dict[str, TlsClient] = {}
+        if settings.verify and settings.ca:
+            _authorities(settings.ca)
+
+    def client(self, name: str) -> TlsClient:
+        """What TLS to a backend of that name is."""
+        client = self._clients.get(name)
+        if client is None:
+            if len(self._clients) >= self.KEPT:
+                self._clients.clear()
+            client = self._clients[name] = TlsClient(self.settings, name)
+        return client
+
+
+class HalfClosingTls(BufferingTLSTransport):
+    """Twisted's TLS transport, with the half-close that RFC 8446 section 6.1 has: ``close_notify`` one way.
+
+    A peer that ends its side with ``close_notify`` still ends both: Twisted answers it and closes.
+    """
+
+    def loseWriteConnection(self) -> None:
+        """Say that nothing more will be sent; what the peer still sends is received.
+
+        A peer that follows TLS 1.2 to the letter closes, which ends the connection in order.
+        """
+        tls: TLSMemoryBIOProtocol = self  # by its own type, for its methods have no annotations
+        self._aggregator.flush()
+        if self._lostTLSConnection or self.disconnecting:
+            return
+        try:
+            self._tlsConnection.shutdown()
+        except TlsError as error:
+            _log.debug("no half-close before the handshake is done: {error!r}", error=error)
+            tls.abortConnection()
+            return
+        tls._flushSendBIO()
+
+
+def can_half_close(transport: object) -> bool:
+    """Whether ``loseWriteConnection`` of this transport ends one direction and keeps the other."""
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        return isinstance(transport, HalfClosingTls)
+    return hasattr(transport, "loseWriteConnection")
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """TLS that accepts any certificate: for an operator who asked for it in so many words."""
+
+    def __init__(self, name: str) -> None:
+        self._name = None if is_literal(name) else name.encode("idna")
+        self._context: Context = CertificateOptions().getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
+        connection = Connection(self._context, None)
+        if self._name is not None:  # an address is no server name (RFC 6066 section 3)
+            connection.set_tlsext_host_name(self._name)
+        return connection
+
+
+def _authorities(path: str) -> list[Certificate]:
+    try:
+        with open(path, "rb") as file:
+            blocks = _CERTIFICATE.findall(file.read())
+        certificates = [Certificate.loadPEM(block) for block in blocks]
+    except OSError as error:
+        raise TlsSettingsError(f'ca = "{path}" cannot be read: {error.strerror}') from error
+    except (CryptoError, ValueError) as error:
+        raise TlsSettingsError(f'ca = "{path}" has a certificate that cannot be read: {error}') from error
+    if not certificates:
+        raise TlsSettingsError(f'ca = "{path}" has no "-----BEGIN CERTIFICATE-----": a PEM file is expected')
+    return certificates
+
+
+_log = Logger()

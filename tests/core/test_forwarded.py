@@ -231,8 +231,10 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(adapter.validate_python({"trusted_proxies": ["10.0.0.0/8"]}).trusted_proxies, ("10.0.0.0/8",))
 
 
-ABOUT_THE_CLIENT = [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port",
-                    b"forwarded", b"x-forwarded-anything", b"x-real-ip", b"x-request-id", b"true-client-ip", b"client-ip"]  # fmt: skip
+ABOUT_THE_CLIENT = [
+    b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-anything",
+    b"forwarded", b"x-real-ip", b"x-request-id", b"true-client-ip", b"client-ip",
+]  # fmt: skip
 
 
 @st.composite

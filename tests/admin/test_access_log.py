@@ -1,6 +1,7 @@
 """The access log: what waits, when it is written, what is dropped."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,8 +143,8 @@ class AccessLogTests(SynchronousTestCase):
 
     def test_reopen_never_raises(self) -> None:
         """A file that cannot be opened again is said, and the old one stays."""
-        path = Path(self.mktemp())
-        path.mkdir(parents=True)
+        path = Path(self.enterContext(TemporaryDirectory())) / "log"
+        path.mkdir()
         log = AccessLog(AccessLogSettings(), Clock(), FileSink(str(path / "log")))
         log.start()
         self.addCleanup(log.stop)
@@ -154,7 +155,7 @@ class AccessLogTests(SynchronousTestCase):
 
     def test_rotation_is_noticed_at_the_next_flush(self) -> None:
         """A file renamed by logrotate gets no further line, without any signal."""
-        path = Path(self.mktemp())
+        path = Path(self.enterContext(TemporaryDirectory())) / "file"
         clock = Clock()
         log = AccessLog(AccessLogSettings(str(path), "json"), clock, FileSink(str(path)))
         log.start()

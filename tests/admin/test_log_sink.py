@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,8 +14,8 @@ from balancer.admin.log_sink import FileSink, StreamSink
 
 class FileSinkTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.directory = Path(self.mktemp())
-        self.directory.mkdir(parents=True)
+        self.directory = Path(self.enterContext(TemporaryDirectory())) / "log"
+        self.directory.mkdir()
         self.path = self.directory / "access.log"
         self.sink = FileSink(str(self.path))
         self.addCleanup(self.sink.close)
@@ -118,7 +119,7 @@ class StreamSinkTests(SynchronousTestCase):
 
     def test_a_regular_file_takes_everything(self) -> None:
         """``> file`` is written at once."""
-        path = Path(self.mktemp())
+        path = Path(self.enterContext(TemporaryDirectory())) / "file"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT)
         self.addCleanup(os.close, fd)
         data = b"x" * 100_000

@@ -21,10 +21,10 @@ from balancer.interfaces import IProbePlugin, ISelector, ISelectorPlugin, ProbeR
 
 
 def every(interface: InterfaceClass) -> dict[str, Any]:
-    """All plugins that provide the interface, by name. Of two with one name the one found last counts, so that a
-    site may replace a built-in."""
-    found: Iterable[Any] = getPlugins(interface)  # type: ignore[arg-type]  # zope's classes are not types to mypy
-    return {plugin.name: plugin for plugin in found}
+    """All plugins that provide the interface, by name. Of two with one name a stranger's counts, so that a site may
+    replace a built-in; of two strangers' the one found last."""
+    found: Iterable[Any] = getPlugins(interface)
+    return {plugin.name: plugin for plugin in sorted(found, key=_is_built_in, reverse=True)}
 
 
 def named(interface: InterfaceClass, name: str) -> Any:
@@ -85,6 +85,10 @@ class LazyProbe:
         """See :meth:`IProbePlugin.probe`."""
         started: Deferred[ProbeResult] = _load(self.reference).probe(target, settings, reactor)
         return started
+
+
+def _is_built_in(plugin: object) -> bool:
+    return isinstance(plugin, LazySelector | LazyProbe) and plugin.reference.startswith("balancer.")
 
 
 def _load(reference: str) -> Any:

@@ -32,7 +32,8 @@ class Waiter(Protocol):
         """There may be room: take a lease if one can be had, and do nothing else."""
 
     def admitted(self, lease: Lease) -> None:
-        """The lease that :meth:`vacancy` took; this waiter is out of the line and goes on with it."""
+        """The lease that :meth:`vacancy` took; this waiter is out of the line and goes on with it. It may give the
+        lease back, leave, or bring others into the line at once."""
 
 
 class WaitingLine:
@@ -72,7 +73,8 @@ class WaitingLine:
     def serve(self, room: int) -> None:
         """Admit up to ``room`` waiters, in order; one that cannot use the vacancy keeps its place.
 
-        Waiters that are admitted may give their lease back at once: calls that nest are folded into the outer one.
+        Waiters that are admitted may give their lease back at once: calls that nest are folded into the outer one,
+        so a long line of them costs no depth of stack.
         """
         self._room += room
         if self._serving:
@@ -86,7 +88,7 @@ class WaitingLine:
             self._room = 0
 
     def _admit_first(self) -> bool:
-        for waiter in tuple(self._waiters):
+        for waiter in self._waiters:  # no copy of a long line for each vacancy: asking changes nothing in it
             lease = waiter.vacancy()
             if lease is not None:
                 del self._waiters[waiter]

@@ -6,6 +6,7 @@ traffic says (ejection). Every change carries a reason and leaves an event. This
 verdict changes (see ``health``, ``outlier``, ``registry``) and never reads a clock: time is an argument.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from balancer.core.events import (
 
 MAX_WEIGHT = 256
 """The largest weight, as in HAProxy."""
+
+_PORT = re.compile("[0-9]{1,5}")
 
 
 class Health(Enum):
@@ -57,11 +60,11 @@ def split_address(text: str) -> tuple[str, int]:
     :raises ValueError: there is no port, or it is not a number from 1 to 65535.
     """
     host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
+    if host.startswith("[") and host.endswith("]") and ":" in host:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"{text!r}: write an IPv6 address in brackets, [addr]:port")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+    if not colon or not host or set(host) & set("[] ") or not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
         raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535")
     return host, int(port)
 
@@ -82,7 +85,7 @@ class BackendSpec:
     :ivar host: an IP address (discovery turns names into addresses first).
     :ivar port: the TCP port.
     :ivar weight: 0 to 256, the share of traffic in this upstream; 0 gets none.
-    :ivar backup: used only when no other backend of the upstream is available.
+    :ivar backup: used only when no other backend of the upstream is available, or too few are (panic threshold).
     :ivar max_connections: leases at one time, 0 for no limit; where upstreams disagree the smallest counts.
     :ivar tls_name: the name TLS presents and verifies, ``None`` where the backend speaks plain TCP.
     :ivar name: what the operator called it, for example the host name it was resolved from.
@@ -99,6 +102,8 @@ class BackendSpec:
     tags: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port {self.port} is not from 1 to 65535")
         if not 0 <= self.weight <= MAX_WEIGHT:
             raise ValueError(f"weight {self.weight} is not from 0 to {MAX_WEIGHT}")
         if self.max_connections < 0:
@@ -122,10 +127,13 @@ class Group(Protocol):
     """What a backend tells the upstreams it belongs to, and asks them."""
 
     def backend_changed(self, backend: "Backend", event: Event) -> None:
-        """A verdict changed."""
+        """A verdict changed: settle who is usable, and nothing else (other groups have not heard of it yet)."""
+
+    def backend_settled(self, backend: "Backend", event: Event) -> None:
+        """Every group has settled and the listener was told: now act on it."""
 
     def backend_vacant(self, backend: "Backend") -> None:
-        """A lease came back to a backend that limits them."""
+        """There may be room at a backend that limits its leases, or no longer does."""
 
     def may_lose(self, backend: "Backend") -> bool:
         """Whether the group can do without it for a while (ejection)."""
@@ -139,22 +147,25 @@ class Backend:
     """One server, live: its counters, its three verdicts and its last events.
 
     Only a :class:`~balancer.core.lease.Lease` touches the counters. Whoever changes a verdict gives a reason;
-    a call that changes nothing leaves no event. Its ``groups`` are told after each change.
+    a call that changes nothing leaves no event. A change is complete in the backend and in all its ``groups`` before
+    the listener hears of it, and only then do the groups act on it: whoever calls back finds everything in order.
 
     :ivar active: leases out now.
     :ivar total: leases ever given.
     :ivar failures: leases that ended with a failure of the backend.
-    :ivar max_connections: leases at one time, 0 for no limit.
+    :ivar max_connections: leases at one time, 0 for no limit: the smallest that any of its groups sets.
     :ivar available: READY, not ejected, not DOWN, not waiting for its first probe. (Being full is a passing
         matter: see :attr:`full`.)
     :ivar waits: it is new and waits for its first probe; used only where nothing else is left.
     :ivar ejections: how many ejections in close succession, which lengthens the next one.
     :ivar readmitted_at: when the last ejection ended.
     :ivar groups: the upstreams it belongs to.
-    :ivar up_since: when it last came UP from DOWN, for slow start; ``None`` where it never was DOWN.
+    :ivar up_since: when it last came back to serve after it was DOWN, ejected, drained or in maintenance, for slow
+        start (its caches are cold whoever took it out); ``None`` where it never was out. Being new is not coming back.
     """
 
     __slots__ = (
+        "_limits",
         "_verdicts",
         "active",
         "address",
@@ -205,6 +216,7 @@ class Backend:
         self.available = True
         self.events: deque[Event] = deque(maxlen=KEPT)
         self.groups: list[Group] = []
+        self._limits: dict[Group, int] = {}
         self._verdicts: dict[object, tuple[Health, str, bool]] = {}
 
     def __repr__(self) -> str:
@@ -233,13 +245,37 @@ class Backend:
             return self.ejection_reason
         return self.health_reason
 
+    def join(self, group: Group, max_connections: int) -> None:
+        """The group lists it and sets this limit (0 for none); one that lists it already only changes the limit."""
+        if group not in self._limits:
+            self.groups.append(group)
+        self._limits[group] = max_connections
+        self.max_connections = min(filter(None, self._limits.values()), default=0)
+
+    def leave(self, group: Group) -> None:
+        """The group lists it no more.
+
+        :raises KeyError: it did not; nothing changes.
+        """
+        del self._limits[group]
+        self.groups.remove(group)
+        self.max_connections = min(filter(None, self._limits.values()), default=0)
+
+    def offer(self) -> None:
+        """There may be room: let the groups' waiters try. The groups take turns at being asked first, so that no
+        group's line starves behind another's."""
+        for group in tuple(self.groups):
+            group.backend_vacant(self)
+        if len(self.groups) > 1:
+            self.groups.append(self.groups.pop(0))
+
     def administer(self, state: AdminState, reason: str, now: float) -> bool:
         """The operator's word. Returns whether anything changed."""
         if state is self.admin:
             return False
         self.admin, self.admin_reason = state, reason
         kind = {AdminState.READY: Enabled, AdminState.DRAIN: Drained, AdminState.MAINT: Maintained}[state]
-        self._publish(kind(now, self.address, reason))
+        self._publish(kind(now, self.address, reason), back=state is AdminState.READY)
         return True
 
     def judge(self, check: object, health: Health, reason: str, now: float, waits: bool = False) -> bool:
@@ -263,7 +299,7 @@ class Backend:
         if self.ejected_until is not None:
             return False
         self.ejected_until, self.ejection_reason = until, reason
-        self._publish(Ejected(now, self.address, reason))
+        self._publish(Ejected(now, self.address, reason), back=False)
         return True
 
     def readmit(self, reason: str, now: float) -> bool:
@@ -273,7 +309,7 @@ class Backend:
         self.ejected_until, self.ejection_reason = None, ""
         self.failures_in_row = 0
         self.readmitted_at = now
-        self._publish(Readmitted(now, self.address, reason))
+        self._publish(Readmitted(now, self.address, reason), back=True)
         return True
 
     def _settle(self, now: float) -> bool:
@@ -286,24 +322,29 @@ class Backend:
         previous, self.health, self.health_reason, self.waits = self.health, health, reason, waits
         if (health, waits) == before:
             return False
-        if health is Health.UP and previous is Health.DOWN:
-            self.up_since = now
         kind = {Health.DOWN: BackendDown, Health.UP: BackendUp, Health.UNKNOWN: HealthUnknown}[health]
-        self._publish(kind(now, self.address, reason))
+        self._publish(kind(now, self.address, reason), back=previous is Health.DOWN)
         return True
 
-    def _publish(self, event: Event) -> None:
+    def _publish(self, event: Event, back: bool) -> None:
+        """Complete a change and tell of it. ``back``: if this makes it available, it comes back (slow start)."""
+        before = self.available
         self.available = (
             self.admin is AdminState.READY
             and self.ejected_until is None
             and self.health is not Health.DOWN
             and not self.waits
         )
+        if back and self.available and not before:
+            self.up_since = event.at
         self.events.append(event)
-        for group in tuple(self.groups):
+        groups = tuple(self.groups)
+        for group in groups:
             group.backend_changed(self, event)
         if self.listener is not None:
             self.listener(event)
+        for group in groups:
+            group.backend_settled(self, event)
 
 
 class Member:

@@ -5,7 +5,7 @@ probes and never reads a clock.
 """
 
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 from typing import Annotated
 
 from typing_extensions import Doc
@@ -33,7 +33,11 @@ class OutlierPolicy:
     )
     max_time: Annotated[Seconds, Doc("Seconds an ejection lasts at most.")] = 300.0
     max_share: Annotated[
-        Share, Doc("The part of an upstream's backends that may be ejected at one time; the last one never is.")
+        Share,
+        Doc(
+            "The part of an upstream's backends that may be ejected at one time, rounded down; the last one that is "
+            "available never is. A backend is ejected for all upstreams that list it, so each of them has to allow it."
+        ),
     ] = 0.5
 
 
@@ -41,7 +45,8 @@ def record(policy: OutlierPolicy, backend: Backend, outcome: Outcome, now: float
     """Count one outcome against the backend and eject it where that is due. Returns whether it was ejected.
 
     Outcomes that say nothing about the backend (the client left) change nothing. Where one of the upstreams that
-    share the backend cannot do without it, it stays, and is judged again at its next failure.
+    share the backend cannot do without it, it stays, and is judged again at its next failure. One that no upstream
+    lists any more is not ejected: nobody would bring it back.
     """
     if outcome.failure is None:
         return False
@@ -51,11 +56,13 @@ def record(policy: OutlierPolicy, backend: Backend, outcome: Outcome, now: float
     backend.failures_in_row += 1
     if not policy.failures or backend.failures_in_row < policy.failures or backend.ejected_until is not None:
         return False
-    if not all(group.may_lose(backend) for group in backend.groups):
+    if not backend.groups or not all(group.may_lose(backend) for group in backend.groups):
         return False
-    # Time served without failing again forgives earlier ejections, one for each base_time.
+    # Time served without failing again forgives earlier ejections, one for each base_time. More of them than reach
+    # max_time are not counted: nobody could see the difference, and a bad day would take days to be forgiven.
     forgiven = floor((now - backend.readmitted_at) / policy.base_time) if backend.ejections else 0
-    backend.ejections = max(0, backend.ejections - forgiven) + 1
+    most = ceil(policy.max_time / policy.base_time)
+    backend.ejections = min(max(0, backend.ejections - forgiven) + 1, most)
     length = min(policy.base_time * backend.ejections, policy.max_time)
     reason = f"{backend.failures_in_row} failures in a row, the last: {outcome.words}; out for {length:g} s"
     return backend.eject(now + length, reason, now)

@@ -28,7 +28,7 @@ class PoolPolicy:
 
 
 class Reusable(Protocol):
-    """A connection that may be kept.
+    """A connection that may be kept. One that is no longer alive closes itself: the pool only forgets it.
 
     :ivar requests: how many requests it has carried.
     :ivar idle_since: when its last response was finished (the pool sets it).
@@ -73,13 +73,13 @@ class Pool(Generic[C]):
 
     def put(self, connection: C, now: float) -> list[C]:
         """Keep a connection whose response is finished. Returns those to close: itself, where it may carry no
-        more requests or none are kept, or the oldest, where the pool was full."""
+        more requests or none are kept, or the oldest, where the pool is over its limit."""
         policy = self.policy
         if not policy.idle or (policy.requests and connection.requests >= policy.requests):
             return [connection]
         connection.idle_since = now
         self._idle.append(connection)
-        return [self._idle.popleft()] if len(self._idle) > policy.idle else []
+        return [self._idle.popleft() for _ in range(len(self._idle) - policy.idle)]
 
     def remove(self, connection: C) -> bool:
         """Forget a connection that closed by itself; ``False`` where it was not idle."""

@@ -1,31 +1,31 @@
 """An upstream: a named group of backends with its selector, limits and policies.
 
-It keeps the members and decides which of them are usable now: the available ones of the primary tier; where that is
-empty the backups; where too few are available (panic) all that the operator has not taken out. It hands out leases
-by way of a :class:`Placement`. It never opens a connection, never probes and never reads a clock.
+It keeps the members, publishes which of them are usable now (``tiers`` decides), keeps ejections within their share
+and hands out leases by way of a :class:`Placement`. It never opens a connection, never probes and never reads a clock.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import inf
 from typing import Annotated
 
 from typing_extensions import Doc
 
-from balancer.core import outlier
+from balancer.core import outlier, tiers
 from balancer.core.admission import QueuePolicy, WaitingLine
 from balancer.core.events import KEPT, Event, MembersChanged, PanicEntered, PanicLeft
 from balancer.core.lease import Lease, Outcome
-from balancer.core.model import AdminState, Backend, BackendKey, BackendSpec, Listener, Member
+from balancer.core.model import Backend, BackendKey, BackendSpec, Listener, Member
 from balancer.core.outlier import OutlierPolicy
 from balancer.core.retry import RetryBudget, RetryPolicy
 from balancer.core.traits import Traits
 from balancer.core.units import SecondsOrZero, Share
 from balancer.interfaces import ISelector
 
-RAMP_STEPS = 10
-"""Slow start raises a weight in this many steps; weights are scaled by it meanwhile, so that 1 can be divided."""
+NAMED = 10
+"""How many addresses the reason of one event names; the others are counted, so that its size has a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +33,14 @@ class UpstreamPolicy:
     """How an upstream behaves."""
 
     slow_start: Annotated[
-        SecondsOrZero, Doc("Seconds over which a backend that came back up grows to its full weight; 0 for at once.")
+        SecondsOrZero, Doc("Seconds over which a server that was out grows back to its full weight; 0 for at once.")
     ] = 0.0
     panic_threshold: Annotated[
         Share,
-        Doc("Below this share of available backends all are used, loudly; 0 never does. Primary backends count."),
+        Doc(
+            "Below this share of available primary servers the backups help, and where there are none all primaries "
+            "are used, loudly; with 0 backups help only where no primary is available, and the dead are never used."
+        ),
     ] = 0.5
     queue: Annotated[QueuePolicy, Doc("The line in front of backends at their `max_connections`.")] = field(
         default_factory=QueuePolicy
@@ -56,7 +59,9 @@ SelectorBuilder = Callable[[Sequence[Member]], ISelector]
 class Upstream:
     """The live group. All changes go through :meth:`update` and :meth:`configure`; both publish in one assignment.
 
-    :ivar members: a stable tuple, replaced only by :meth:`update`.
+    :ivar members: a stable tuple, replaced only by :meth:`update`; survivors stay the same objects while what the
+        upstream says about them stays the same.
+    :ivar revision: how often the usable members or the selector changed, so that a placement under way can tell.
     :ivar active: leases out now, of this upstream.
     :ivar panic: whether the panic threshold decides.
     :ivar line: who waits for a vacancy.
@@ -80,9 +85,11 @@ class Upstream:
         self.line = WaitingLine(policy.queue)
         self.budget = RetryBudget(policy.retry)
         self.events: deque[Event] = deque(maxlen=KEPT)
-        self._build_selector = build_selector
+        self.revision = 0
         self.selector = build_selector(())
-        self._ramp_tick = inf
+        self._build_selector = build_selector
+        self._known: AbstractSet[Member] = frozenset()
+        self._panic_told = False
         self._next_tick = inf
 
     def __repr__(self) -> str:
@@ -96,37 +103,40 @@ class Upstream:
         """Take the whole new set; the difference is made here. Returns whether anything changed.
 
         Survivors keep their backend (identity, counters, verdicts). Leases on those that left run to their end.
+        Members stand in the order given, which the selector ``first`` goes by; a set, which has none, is put in order
+        by address, so that two runs agree. Of two specs for one backend the last counts.
         """
-        wanted = {spec.key: spec for spec in specs}
+        wanted = {spec.key: spec for spec in _in_order(specs)}
         old = {member.backend.key: member for member in self.members}
-        if wanted == {key: member.spec for key, member in old.items()}:
+        if list(wanted.values()) == [member.spec for member in self.members]:
             return False
-        members = tuple(Member(intern(key), spec) for key, spec in wanted.items())
-        came = sorted(spec.address for key, spec in wanted.items() if key not in old)
-        went = sorted(member.backend.address for key, member in old.items() if key not in wanted)
-        for key, member in old.items():
-            member.backend.groups.remove(self)
-            if key not in wanted:
-                _limit(member.backend)
-        # Weights and usability are settled before anyone can see the new tuple.
-        selector = self._prepare(members, now)
-        self.members, self.selector = members, selector
+        members = tuple(
+            old[key] if key in old and old[key].spec == spec else Member(intern(key), spec)
+            for key, spec in wanted.items()
+        )
+        gone = [member.backend for key, member in old.items() if key not in wanted]
+        came = [spec.address for key, spec in wanted.items() if key not in old]
+        self._settle(members, now, build=True)
+        for backend in gone:
+            backend.leave(self)
         for member in members:
-            member.backend.groups.append(self)
-            _limit(member.backend)
-        told = [f"added {', '.join(came)}"] * bool(came) + [f"removed {', '.join(went)}"] * bool(went)
-        self._tell(MembersChanged(now, self.name, "; ".join(told) or "weights or limits changed"))
-        self._serve_line()
+            member.backend.join(self, member.spec.max_connections)
+        self._tell(MembersChanged(now, self.name, _difference(came, [backend.address for backend in gone])))
+        self._conclude(now)
+        for backend in (*gone, *(member.backend for member in members)):
+            backend.offer()  # a limit that was raised, or left with us, makes room for the waiters of other upstreams
         return True
 
     def configure(self, policy: UpstreamPolicy, build_selector: SelectorBuilder, now: float) -> None:
-        """Take a new policy; members, counters and those who wait stay."""
+        """Take a new policy; members, counters and those who wait stay. So does the selector, unless its builder is
+        another one or slow start changes weights."""
         self.policy = policy
         self.line.policy = policy.queue
         self.budget.policy = policy.retry
+        build = build_selector is not self._build_selector
         self._build_selector = build_selector
-        self.selector = self._prepare(self.members, now)
-        self._serve_line()
+        self._settle(self.members, now, build)
+        self._conclude(now)
 
     def close(self, now: float) -> None:
         """Let go of every backend; leases that are out run to their end."""
@@ -135,19 +145,16 @@ class Upstream:
     # -- verdicts -----------------------------------------------------------------------------------------------
 
     def backend_changed(self, backend: Backend, event: Event) -> None:
-        """A verdict of a member changed: settle who is usable (and begin its slow start)."""
-        if self.policy.slow_start and backend.up_since == event.at:
-            self.selector = self._prepare(self.members, event.at)
-        else:
-            self._settle(self.members, event.at)
-            self.selector.refresh()
-        self._serve_line()
+        """A verdict of a member changed: settle who is usable."""
+        self._settle(self.members, event.at)
+
+    def backend_settled(self, backend: Backend, event: Event) -> None:
+        """Every upstream that shares the backend has settled: act on it."""
+        self._conclude(event.at)
 
     def may_lose(self, backend: Backend) -> bool:
         """Whether ejecting it keeps within the share, and leaves another that is available."""
-        ejected = sum(member.backend.ejected_until is not None for member in self.members)
-        others = any(member.backend.available for member in self.members if member.backend is not backend)
-        return others and ejected + 1 <= self.policy.outlier.max_share * len(self.members)
+        return tiers.can_lose(self.members, backend, self.policy.outlier.max_share)
 
     def tick(self, now: float) -> None:
         """Do what time alone brings: ejections that end, steps of slow start. Cheap where nothing is due."""
@@ -157,38 +164,42 @@ class Upstream:
             until = member.backend.ejected_until
             if until is not None and until <= now:
                 member.backend.readmit("its time is over", now)
-        self.selector = self._prepare(self.members, now)
+        self._settle(self.members, now)
 
-    def _prepare(self, members: tuple[Member, ...], now: float) -> ISelector:
-        self._weigh(members, now)
-        self._settle(members, now)
-        return self._build_selector(members)
+    def _settle(self, members: tuple[Member, ...], now: float, build: bool = False) -> None:
+        """Publish who may be chosen, with which weight. Whoever asks next sees all of it; nobody is told yet.
 
-    def _weigh(self, members: tuple[Member, ...], now: float) -> None:
-        ramp = self.policy.slow_start
-        self._ramp_tick = inf
-        climbing = {}
-        for member in members:
-            since = member.backend.up_since
-            if ramp and since is not None and now - since < ramp:
-                climbing[member] = max(1, int(RAMP_STEPS * (now - since) / ramp))
-                self._ramp_tick = now + ramp / RAMP_STEPS
-        scale = RAMP_STEPS if climbing else 1
-        for member in members:
-            member.weight = member.spec.weight * climbing.get(member, scale)
-
-    def _settle(self, members: tuple[Member, ...], now: float) -> None:
-        """Decide who is usable. Members that wait for their first probe neither help nor hurt."""
-        chosen, panic = _usable(members, self.policy.panic_threshold)
-        for member in members:
-            member.usable = member in chosen
+        The selector is built anew only where asked for or where weights changed, else it keeps what it learnt.
+        """
+        weights, next_step = tiers.weights(members, self.policy.slow_start, now)
+        chosen, self.panic = tiers.usable(members, self.policy.panic_threshold)
+        turned = False
+        for member, weight in zip(members, weights, strict=True):
+            if member.weight != weight:
+                member.weight, build = weight, True
+            if member.usable is not (member in chosen):
+                member.usable, turned = not member.usable, True
         self._next_tick = min((m.backend.ejected_until or inf for m in members), default=inf)
-        self._next_tick = min(self._next_tick, self._ramp_tick)
-        if panic is not self.panic:
-            self.panic = panic
-            available = sum(member.backend.available for member in members)
-            kind, words = (PanicEntered, "all are used") if panic else (PanicLeft, "only those are used")
-            self._tell(kind(now, self.name, f"{available} of {len(members)} backends available: {words}"))
+        self._next_tick = min(self._next_tick, next_step)
+        if build:
+            self.members, self.selector = members, self._build_selector(members)
+            self._known = frozenset(members)
+        elif turned:
+            self.selector.refresh()
+        self.revision += build or turned
+
+    def _conclude(self, now: float) -> None:
+        """A change is complete everywhere: tell of panic, end ejections beyond their share, let waiters try."""
+        if self.panic is not self._panic_told:
+            self._panic_told = self.panic
+            available = sum(member.backend.available for member in self.members)
+            kind, words = (PanicEntered, "all are used") if self.panic else (PanicLeft, "only those are used")
+            self._tell(kind(now, self.name, f"{available} of {len(self.members)} backends available: {words}"))
+        backend = tiers.surplus(self.members, self.policy.outlier.max_share)
+        if backend is not None:
+            backend.readmit(f"too few are left in {self.name} to do without it", now)  # comes back here by itself
+        if self.line:
+            self.line.serve(len(self.line))  # as many as find room: one that finds none keeps its place
 
     def _tell(self, event: Event) -> None:
         self.events.append(event)
@@ -204,34 +215,34 @@ class Upstream:
         return Placement(self, traits)
 
     def lease_returned(self, lease: Lease, outcome: Outcome, now: float) -> None:
-        """Learn from a lease that came back (called by the lease)."""
+        """Learn from a lease that came back, then let waiters have its place (called by the lease)."""
         backend = lease.backend
         if outcome.failure is not None:
             if outcome.failure or backend.failures_in_row:
                 outlier.record(self.policy.outlier, backend, outcome, now)
-            self.selector.observe(lease.member, now - lease.started if lease.latency is None else lease.latency, now)
+            if lease.member in self._known:  # a selector hears only of the members it was built with
+                latency = now - lease.started if lease.latency is None else lease.latency
+                self.selector.observe(lease.member, latency, now)
         if backend.max_connections:
-            for group in tuple(backend.groups):
-                group.backend_vacant(backend)
+            backend.offer()
 
     def backend_vacant(self, backend: Backend) -> None:
-        """A lease came back to a member that limits them: the first in line may try."""
+        """There may be room at a member: the first in line may try."""
         if self.line and not backend.full:
-            self.line.serve(1)
-
-    def _serve_line(self) -> None:
-        if self.line:
-            self.line.serve(len(self.line))  # as many as find room: one that finds none keeps its place
+            room = backend.max_connections - backend.active if backend.max_connections else len(self.line)
+            self.line.serve(room)
 
 
 class Placement:
     """The way of one request or connection through an upstream's candidates: no backend is met twice.
 
+    The upstream may change meanwhile: the next candidate always comes from its present members and selector.
+
     :ivar full: some usable backend was passed over because it is at its ``max_connections``.
     :ivar tried: backends leased so far, in order.
     """
 
-    __slots__ = ("_candidates", "full", "tried", "traits", "upstream")
+    __slots__ = ("_candidates", "_revision", "full", "tried", "traits", "upstream")
 
     def __init__(self, upstream: Upstream, traits: Traits) -> None:
         self.upstream = upstream
@@ -239,6 +250,7 @@ class Placement:
         self.full = False
         self.tried: list[Backend] = []
         self._candidates: Iterator[Member] | None = None
+        self._revision = 0
 
     def __repr__(self) -> str:
         tried = [backend.address for backend in self.tried]
@@ -246,51 +258,45 @@ class Placement:
 
     def next(self, now: float) -> Lease | None:
         """A lease on the next candidate, or ``None`` where none is left: see :attr:`full` for why."""
-        if self._candidates is None:
-            self._candidates = self.upstream.selector.candidates(self.traits) or iter(())
+        upstream = self.upstream
+        resumed = self._candidates is not None and self._revision == upstream.revision
+        if self._candidates is None or not resumed:
+            self.full = False
+            self._revision = upstream.revision
+            # Where no selector has a key for it, any member will do: better than none.
+            self._candidates = upstream.selector.candidates(self.traits) or iter(upstream.members)
         for member in self._candidates:
             backend = member.backend
+            if not member.usable or backend in self.tried:
+                continue
             if 0 < backend.max_connections <= backend.active:
                 self.full = True
-            elif backend not in self.tried:
+            else:
                 self.tried.append(backend)
-                return Lease(self.upstream, member, now)
-        return None
+                return Lease(upstream, member, now)
+        # One that was full at an earlier call may have room by now, and its vacancy is not announced to us again.
+        return self.again(now) if resumed and self.full else None
 
     def again(self, now: float) -> Lease | None:
         """After a wait: the candidates anew, without those already tried."""
-        self.full = False
         self._candidates = None
         return self.next(now)
 
 
-def _usable(members: tuple[Member, ...], threshold: float) -> tuple[frozenset[Member], bool]:
-    """Who may be chosen, and whether that is panic. Members that wait for a first probe do not count."""
-    weighty = [member for member in members if member.spec.weight and member.backend.admin is AdminState.READY]
-    primaries = [member for member in weighty if not member.spec.backup]
-    backups = [member for member in weighty if member.spec.backup]
-    counted = [member for member in primaries or backups if not member.backend.waits]
-    available = [member for member in counted if member.backend.available]
-    if available and len(available) >= threshold * len(counted):
-        return frozenset(available), False
-    spare = [member for member in backups if member.backend.available]
-    if spare and not available:
-        return frozenset(spare), False
-    if counted and threshold:
-        return frozenset(primaries or backups), True
-    return frozenset(member for member in weighty if member.backend.waits), False
+def _in_order(specs: Iterable[BackendSpec]) -> Iterable[BackendSpec]:
+    if not isinstance(specs, AbstractSet):
+        return specs
+    return sorted(specs, key=lambda spec: (spec.host, spec.port, spec.tls_name or "", spec.weight))
 
 
-def _limit(backend: Backend) -> None:
-    """The smallest limit that any of its upstreams sets, 0 where none does."""
-    limits = [
-        member.spec.max_connections
-        for group in backend.groups
-        if isinstance(group, Upstream)
-        for member in group.members
-        if member.backend is backend and member.spec.max_connections
-    ]
-    backend.max_connections = min(limits, default=0)
+def _difference(came: list[str], gone: list[str]) -> str:
+    words = [f"added {_named(came)}"] * bool(came) + [f"removed {_named(gone)}"] * bool(gone)
+    return "; ".join(words) or "weights, limits or order changed"
+
+
+def _named(addresses: list[str]) -> str:
+    more = len(addresses) - NAMED
+    return ", ".join(sorted(addresses)[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _no_backend(key: BackendKey) -> Backend:

@@ -1,0 +1,73 @@
+"""``random(n)``: draw n members by weight, take the least loaded of them.
+
+The power of two choices (M. Mitzenmacher, 2001): the longest queue shrinks exponentially against one random choice,
+at a cost that does not grow with the number of members, and without the herd that rushes to *the* least loaded when
+several balancers look at the same counters. Load is ``active / weight``; between equals the first drawn wins, so an
+idle upstream is shared exactly by weight.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from zope.interface import implementer
+
+from balancer.core.model import Member
+from balancer.core.selection.draw import Draw
+from balancer.core.selection.kinds import Kind, Maker, at_most_one, whole_number
+from balancer.core.traits import Traits
+from balancer.interfaces import ISelector
+
+CHOICES = 2
+"""``random`` without an argument, as in HAProxy; more than two gain little (Mitzenmacher)."""
+
+MAX_CHOICES = 32
+"""Beyond, ``leastconn`` is what is meant: each choice costs another draw."""
+
+Cost = Callable[[Member], float]
+
+
+def load(member: Member) -> float:
+    """Leases out for each unit of weight."""
+    return member.backend.active / member.weight
+
+
+@implementer(ISelector)
+class PowerOfChoices:
+    """The cheapest of a few drawn by weight.
+
+    :param choices: how many are drawn.
+    :param cost: what the smallest of is taken.
+    """
+
+    def __init__(self, members: Sequence[Member], choices: int, random: Random, cost: Cost = load) -> None:
+        self._members = members
+        self._choices = choices
+        self._random = random
+        self._cost = cost
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw among those usable now."""
+        self._draw = Draw(self._members, self._random)
+
+    def candidates(self, traits: Traits) -> Iterator[Member]:
+        """Those drawn, the cheapest first; then the others by chance and weight."""
+        draw = self._draw
+        drawn = draw.several(self._choices)
+        drawn.sort(key=self._cost)
+        for member in drawn:
+            if member.usable:
+                yield member
+        yield from draw.others(set(drawn))
+
+    def observe(self, member: Member, latency: float, now: float) -> None:
+        """Latency is of no interest."""
+
+
+def _read(arguments: Sequence[str]) -> Maker:
+    text = at_most_one(arguments)
+    choices = CHOICES if text is None else whole_number(text, 1, MAX_CHOICES)
+    return lambda members, options: PowerOfChoices(members, choices, options.random)
+
+
+RANDOM = Kind(_read)

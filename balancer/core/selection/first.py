@@ -1,0 +1,36 @@
+"""``first``: the first member until it is at its ``max_connections``, then the next.
+
+As HAProxy's: it keeps the number of servers in use small, so that the others may sleep. Without ``max_connections``
+everything goes to the first usable member. Weights play no part. Whether a member is full is not asked here:
+whoever places a request passes over full members.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from zope.interface import implementer
+
+from balancer.core.model import Member
+from balancer.core.selection.kinds import plain
+from balancer.core.traits import Traits
+from balancer.interfaces import ISelector, SelectionOptions
+
+
+@implementer(ISelector)
+class First:
+    """The usable members in the order they were listed."""
+
+    def __init__(self, members: Sequence[Member], options: SelectionOptions) -> None:
+        self._members = members
+
+    def refresh(self) -> None:
+        """Nothing is precomputed."""
+
+    def candidates(self, traits: Traits) -> Iterator[Member]:
+        """In the order of the configuration."""
+        return (member for member in self._members if member.usable)
+
+    def observe(self, member: Member, latency: float, now: float) -> None:
+        """Latency is of no interest."""
+
+
+FIRST = plain(First)

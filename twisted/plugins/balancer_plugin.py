@@ -1,0 +1,29 @@
+"""What Twisted finds of the balancer: the ``twistd`` command, the built-in selectors and probes.
+
+Each entry names its code; nothing of it is imported until it is used. A stranger's plugin looks the same
+(docs/writing-a-selector.md). There is never an ``__init__.py`` beside this file.
+"""
+
+from twisted.application.service import ServiceMaker
+
+from balancer.plugins import LazyProbe, LazySelector
+
+balancer = ServiceMaker("balancer", "balancer.tap", "A layer 4 and layer 7 load balancer", "balancer")
+
+roundrobin = LazySelector("roundrobin", "balancer.core.selection.roundrobin.ROUND_ROBIN")
+static_rr = LazySelector("static-rr", "balancer.core.selection.roundrobin.STATIC")
+leastconn = LazySelector("leastconn", "balancer.core.selection.leastconn.LEASTCONN")
+first = LazySelector("first", "balancer.core.selection.first.FIRST")
+random = LazySelector("random", "balancer.core.selection.choices.RANDOM")
+peak_ewma = LazySelector("peak-ewma", "balancer.core.selection.peak_ewma.PEAK_EWMA")
+source = LazySelector("source", "balancer.core.selection.hashed.SOURCE")
+uri = LazySelector("uri", "balancer.core.selection.hashed.URI")
+url_param = LazySelector("url_param", "balancer.core.selection.hashed.URL_PARAM")
+hdr = LazySelector("hdr", "balancer.core.selection.hashed.HEADER")
+cookie = LazySelector("cookie", "balancer.core.selection.hashed.COOKIE")
+hash_ = LazySelector("hash", "balancer.core.selection.hashed.HASH")
+
+tcp = LazyProbe("tcp", "balancer.health.probes.TCP")
+tls = LazyProbe("tls", "balancer.health.probes.TLS")
+http = LazyProbe("http", "balancer.health.probes.HTTP")
+expect = LazyProbe("expect", "balancer.health.probes.EXPECT")

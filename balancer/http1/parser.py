@@ -35,7 +35,11 @@ _CR: Final = 13
 
 
 class RequestParser(MessageReader[RequestHead]):
-    """The client's direction of a connection."""
+    """The client's direction of a connection.
+
+    ``next_event`` gives a RequestHead, body bytes, EndOfMessage, then PAUSED until :meth:`start_next`; NEED_DATA to be
+    fed. It raises RequestRefused when what came is not forwarded, and so does every later call.
+    """
 
     __slots__ = ("_empty_lines", "_section")
 
@@ -51,13 +55,6 @@ class RequestParser(MessageReader[RequestHead]):
     def idle(self) -> bool:
         """True between messages: nothing of a next head is there (an empty line before it is nothing)."""
         return self._state == HEAD and self._position == len(self._data)
-
-    def next_event(self) -> Event[RequestHead]:
-        """RequestHead, body bytes, EndOfMessage, then PAUSED until :meth:`start_next`; NEED_DATA to be fed.
-
-        :raises RequestRefused: what came is not forwarded; so does every later call.
-        """
-        return super().next_event()
 
     def start_next(self) -> None:
         """Go on to the next request of the connection.
@@ -178,7 +175,13 @@ class RequestParser(MessageReader[RequestHead]):
 
 
 class ResponseParser(MessageReader[ResponseHead]):
-    """The backend's direction of a connection: one response after each :meth:`expect`."""
+    """The backend's direction of a connection: one response after each :meth:`expect`.
+
+    ``next_event`` gives a ResponseHead, body bytes, EndOfMessage, then PAUSED until :meth:`expect`; NEED_DATA to be
+    fed. A 1xx gives a head and nothing else, then the next head follows. What opens a tunnel (101, or 2xx to CONNECT)
+    gives its head, then PAUSED: see :meth:`take_unread`. It raises BadResponse when what came is not a response, or
+    only a part of one, or nobody asked for it, and so does every later call.
+    """
 
     __slots__ = ("_interim", "_method", "_section", "_touched", "_tunnel")
 
@@ -214,17 +217,6 @@ class ResponseParser(MessageReader[ResponseHead]):
         self._interim = 0
         self._touched = False
         self._state = HEAD
-
-    def next_event(self) -> Event[ResponseHead]:
-        """ResponseHead, body bytes, EndOfMessage, then PAUSED until :meth:`expect`; NEED_DATA to be fed.
-
-        A 1xx gives a head and nothing else, then the next head follows. What opens a tunnel (101, or 2xx to CONNECT)
-        gives its head, then PAUSED: see :meth:`take_unread`.
-
-        :raises BadResponse: what came is not a response, or only a part of one, or nobody asked for it; so does
-            every later call.
-        """
-        return super().next_event()
 
     def eof(self) -> None:
         """The backend will send no more. A body that ends with the stream is complete now; any other is truncated,

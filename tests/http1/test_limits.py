@@ -1,6 +1,7 @@
 """The limits as a configuration sets them."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -26,3 +27,9 @@ class LimitsTests(SynchronousTestCase):
         for key in fields(HttpLimits):
             entries = [entry for entry in hints[key.name].__metadata__ if isinstance(entry, Doc)]
             self.assertEqual(len(entries), 1, key.name)
+
+    def test_operators_page_names_every_key(self) -> None:
+        """docs/http-gate.md, the operators' page, names every limit."""
+        page = (Path(__file__).parents[2] / "docs" / "http-gate.md").read_text("ascii")
+        for key in fields(HttpLimits):
+            self.assertIn(f"`{key.name}`", page)

@@ -6,6 +6,10 @@ This module never imports another of ours.
 from dataclasses import dataclass
 
 
+MAX_REPORTED = 100
+"""Problems that the text of a :class:`ConfigurationError` shows: nobody reads more at once."""
+
+
 class BalancerError(Exception):
     """Anything the balancer raises on purpose."""
 
@@ -58,7 +62,9 @@ class ConfigurationError(BalancerError):
 
     def __str__(self) -> str:
         count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
-        return "\n".join([f"{count} in the configuration", *map(str, self.problems)])
+        shown = [str(problem) for problem in self.problems[:MAX_REPORTED]]
+        more = len(self.problems) - len(shown)
+        return "\n".join([f"{count} in the configuration", *shown, *([f"and {more} more"] if more else [])])
 
 
 class ListenError(BalancerError):

@@ -4,18 +4,115 @@ Each key is documented where it is defined: here, or in the room whose settings 
 these plain dataclasses (see ``reader``); Python code may build them directly. This module never reads a file.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, Literal
 
+from annotated_types import MinLen
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Doc
 
+from balancer.config.listen import ALLOWED, checked_listen
+from balancer.config.vocabulary import NO_CHECK, Vocabulary
+from balancer.config.wording import Written, any_of
+from balancer.core.access_log import AccessLogSettings
+from balancer.core.forwarded import ForwardedPolicy
 from balancer.core.health import CheckSettings
+from balancer.core.model import is_literal, split_address
 from balancer.core.pool import PoolPolicy
+from balancer.core.resolving import ResolvePolicy
+from balancer.core.route_spec import RouteSpec
+from balancer.core.selection import check_balance_factor
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
 from balancer.core.tls import BackendTls
 from balancer.core.units import CountOrZero, SecondsOrZero, Size, Weight
 from balancer.core.upstream import UpstreamPolicy
+from balancer.errors import UnknownName
+from balancer.http1.limits import HttpLimits
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_HOST = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
+
+
+def checked_name(name: str) -> str:
+    """Return the name of an upstream or listener.
+
+    :raises ValueError: it could not stand in a log line, a metric's label and a URL as it is.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise ValueError('a name of 1 to 64 letters, digits, "_", "-" and ".", which does not begin with "-" or "."')
+    return name
+
+
+def checked_address(text: str) -> str:
+    """Return the address of a server.
+
+    :raises ValueError: it is not a host name or IP address with a port.
+    """
+    host, _ = split_address(text)
+    if not is_literal(host) and _HOST.fullmatch(host) is None:
+        raise ValueError('HOST:PORT with an IP address or a host name, for example "10.0.0.1:80", "db1:5432"')
+    return text
+
+
+def _server(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
+
+
+def _vocabulary(info: ValidationInfo) -> Vocabulary:
+    return info.context if isinstance(info.context, Vocabulary) else Vocabulary()
+
+
+def _balance(text: str, info: ValidationInfo) -> str:
+    if text:
+        try:
+            _vocabulary(info).selectors(text)
+        except UnknownName as error:
+            raise ValueError(str(error)) from None
+    return text
+
+
+def _bounded_load(percent: int) -> int:
+    check_balance_factor(percent)
+    return percent
+
+
+@cache
+def _adapter(settings: Any) -> TypeAdapter[CheckSettings]:
+    return TypeAdapter(settings)
+
+
+def _check(value: object, validated: Any, info: ValidationInfo) -> object:
+    """The settings of a check: their class is chosen by ``type``."""
+    value = {"type": value} if isinstance(value, str) else value
+    if not isinstance(value, dict):
+        return validated(value)
+    checks = _vocabulary(info).checks
+    kind = value.get("type", "tcp")
+    if kind == NO_CHECK and len(value) == 1:
+        return None
+    if not isinstance(kind, str) or kind not in checks:
+        raise _wrong_type(kind, [*checks, NO_CHECK])
+    # JSON once more: only there does pydantic read strictly and still take a list for a tuple.
+    settings: Any = checks[kind]
+    return _adapter(settings).validate_json(json.dumps(value), strict=True, context=info.context)
+
+
+def _wrong_type(kind: object, names: list[str]) -> ValidationError:
+    near = get_close_matches(kind, names, 1) if isinstance(kind, str) else []
+    allowed = any_of([json.dumps(name) for name in names]) + f' ("{NO_CHECK}" stands alone)' * (kind == NO_CHECK)
+    context = {"allowed": allowed, "hint": json.dumps(near[0]) if near and near[0] != kind else ""}
+    error = PydanticCustomError("check_type", "{allowed}", context)
+    return ValidationError.from_exception_data("check", [InitErrorDetails(type=error, loc=("type",), input=kind)])
+
+
+Name = Annotated[str, AfterValidator(checked_name)]
+"""The name of an upstream or a listener."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +121,12 @@ class ServerConfig:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    address: Annotated[str, Doc("`HOST:PORT`, `[IPV6]:PORT`; a host name is resolved again at its TTL.")]
+    address: Annotated[
+        str,
+        AfterValidator(checked_address),
+        Written('HOST:PORT or [IPV6]:PORT, for example "10.0.0.1:80", "db1:5432"'),
+        Doc("`HOST:PORT`, `[IPV6]:PORT`; a host name is resolved again at its TTL."),
+    ]
     weight: Annotated[Weight, Doc("Share of the traffic, 0 (none) to 256.")] = 1
     backup: Annotated[bool, Doc("Used only when no other server of the upstream is available.")] = False
     max_connections: Annotated[
@@ -40,22 +142,37 @@ class UpstreamConfig(UpstreamPolicy):
     __pydantic_config__ = {"extra": "forbid"}
 
     servers: Annotated[
-        tuple[ServerConfig, ...], Doc('The servers: texts like `"10.0.0.1:80"`, or tables with the keys below.')
+        tuple[
+            Annotated[
+                ServerConfig,
+                BeforeValidator(_server),
+                Written('a text like "10.0.0.1:80", or a table with "address"'),
+            ],
+            ...,
+        ],
+        MinLen(1),
+        Doc('The servers: texts like `"10.0.0.1:80"`, or tables with the keys below.'),
     ]
     balance: Annotated[
         str,
+        AfterValidator(_balance),
         Doc(
             "How a server is picked, for example `random(2)`, `leastconn`, `hdr(x-tenant) or leastconn`; empty takes "
-            "`random(2)` for mode http and `leastconn` for mode tcp."
+            "`random(2)`, or `leastconn` where only listeners of mode tcp use the upstream."
         ),
     ] = ""
     hash_type: Annotated[Literal["ring", "maglev"], Doc("How selectors that hash spread their keys.")] = "ring"
     hash_balance_factor: Annotated[
-        CountOrZero, Doc("Bounded load: no server above this percentage of the mean load (over 100); 0 for no bound.")
+        CountOrZero,
+        AfterValidator(_bounded_load),
+        Doc("Bounded load: no server above this percentage of the mean load (over 100); 0 for no bound."),
     ] = 0
-    check: Annotated[CheckSettings | None, Doc('The active check; `{ type = "none" }` for none.')] = field(
-        default_factory=CheckSettings
-    )
+    check: Annotated[
+        CheckSettings | None,
+        WrapValidator(_check),
+        Written('a table like { type = "http", path = "/health" }, or the type alone: "tcp"'),
+        Doc('The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none.'),
+    ] = field(default_factory=CheckSettings)
     timeouts: Annotated[BackendTimeouts, Doc("How long its servers are waited for.")] = field(
         default_factory=BackendTimeouts
     )
@@ -71,16 +188,36 @@ class ListenerConfig:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    listen: Annotated[str, Doc('A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, …')]
+    listen: Annotated[
+        str,
+        AfterValidator(checked_listen),
+        Written(ALLOWED),
+        Doc('A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...'),
+    ]
     mode: Annotated[Literal["tcp", "http"], Doc("What the listener speaks.")] = "http"
-    to: Annotated[str, Doc("The upstream that gets what no route matches.")] = ""
+    to: Annotated[
+        str, Doc("The upstream that gets what no route matches; empty, with routes, answers the rest with 404.")
+    ] = ""
+    route: Annotated[
+        tuple[RouteSpec, ...], Doc("Requests that go elsewhere than `to`, for mode http: `[[listener.NAME.route]]`.")
+    ] = ()
     max_connections: Annotated[
         CountOrZero, Doc("Client connections at one time; more are closed at once. 0 for no limit.")
     ] = 10000
     timeouts: Annotated[ClientTimeouts, Doc("How long its clients are waited for.")] = field(
         default_factory=ClientTimeouts
     )
+    limits: Annotated[HttpLimits, Doc("What a request may weigh, for mode http.")] = field(default_factory=HttpLimits)
+    forwarded: Annotated[
+        ForwardedPolicy, Doc("What servers are told about the client, and whom we believe about it, for mode http.")
+    ] = field(default_factory=ForwardedPolicy)
     buffer: Annotated[Size, Doc("Bytes held per connection and direction before the sender is paused.")] = 262144
+
+    @property
+    def upstreams(self) -> frozenset[str]:
+        """The names of the upstreams it sends to."""
+        named = {name for route in self.route for name in route.upstreams}
+        return frozenset(named | {self.to} if self.to else named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +226,12 @@ class Configuration:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    upstream: Annotated[Mapping[str, UpstreamConfig], Doc("The upstreams by name.")] = field(default_factory=dict)
-    listener: Annotated[Mapping[str, ListenerConfig], Doc("The listeners by name.")] = field(default_factory=dict)
+    upstream: Annotated[Mapping[Name, UpstreamConfig], Doc("The upstreams by name.")] = field(default_factory=dict)
+    listener: Annotated[Mapping[Name, ListenerConfig], Doc("The listeners by name.")] = field(default_factory=dict)
+    access_log: Annotated[
+        AccessLogSettings | None, Doc("A line for each exchange and each TCP connection; absent writes none.")
+    ] = None
+    resolve: Annotated[ResolvePolicy, Doc("How the host names of servers are resolved.")] = field(
+        default_factory=ResolvePolicy
+    )
     drain: Annotated[SecondsOrZero, Doc("Seconds a shutdown waits for what is in flight; 0 for none.")] = 30.0

@@ -10,9 +10,10 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 from pydantic import BeforeValidator
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)")
+# At most 15 digits: what a float holds exactly, and far from infinity.
+_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(us|ms|s|m|h|d)")
 _DURATION_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|KiB|MiB|GiB)")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(B|KB|MB|GB|KiB|MiB|GiB)")
 _SIZE_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -43,13 +44,16 @@ def octets(value: object) -> object:
     match = _SIZE.fullmatch(value.strip())
     if match is None:
         raise ValueError('a size is a number of bytes or a text like "64KiB", "2MB"')
-    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+    return round(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Gt(0)]
+LONGEST = 366 * 86400.0
+"""The longest wait, in seconds: a year. What waits longer was meant to be off, which 0 says where it can be."""
+
+Seconds = Annotated[float, BeforeValidator(seconds), Gt(0), Le(LONGEST)]
 """A wait: more than zero seconds."""
 
-SecondsOrZero = Annotated[float, BeforeValidator(seconds), Ge(0)]
+SecondsOrZero = Annotated[float, BeforeValidator(seconds), Ge(0), Le(LONGEST)]
 """A wait in seconds; what zero means is said where the key is documented."""
 
 Size = Annotated[int, BeforeValidator(octets), Gt(0)]

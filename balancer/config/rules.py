@@ -1,0 +1,145 @@
+"""What must hold between keys, which no type can say; and what is allowed but worth a word.
+
+Each rule is a function from a configuration to mistakes. Nothing here looks at a file or at the network.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from difflib import get_close_matches
+from itertools import combinations
+
+from balancer.config.listen import place
+from balancer.config.problems import Mistake
+from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
+from balancer.config.wording import Path, shown
+from balancer.core.model import join_address, split_address
+from balancer.core.routing import shadowed
+
+Rule = Callable[[Configuration], Iterator[Mistake]]
+
+
+def mistakes(configuration: Configuration, upstreams: Collection[str]) -> Iterator[Mistake]:
+    """What no rule allows.
+
+    :param upstreams: the names of the upstreams there are, of which some may be too wrong to be in the configuration.
+    """
+    yield from _known_upstreams(configuration, upstreams)
+    for rule in _RULES:
+        yield from rule(configuration)
+
+
+def remarks(configuration: Configuration) -> tuple[str, ...]:
+    """What is allowed and may still not be meant: for the log and for ``--check``."""
+    used = {name for listener in configuration.listener.values() for name in listener.upstreams}
+    found = [f'upstream "{name}" is used by no listener' for name in configuration.upstream if name not in used]
+    for name, upstream in configuration.upstream.items():
+        if upstream.tls is not None and not upstream.tls.verify:
+            found.append(f'upstream "{name}" does not verify the certificates of its servers (tls.verify = false)')
+    return tuple(found)
+
+
+def _known_upstreams(configuration: Configuration, upstreams: Collection[str]) -> Iterator[Mistake]:
+    """Every upstream that is named is there."""
+    for name, listener in configuration.listener.items():
+        for path, wanted in _references(("listener", name), listener):
+            if wanted not in upstreams:
+                near = get_close_matches(wanted, upstreams, 1)
+                names = ", ".join(sorted(upstreams)) or "none is configured"
+                yield Mistake(
+                    path=path,
+                    found=f"{shown(wanted)}, which is no upstream",
+                    allowed=f"the name of an upstream: {names}",
+                    hint=shown(near[0]) if near else "",
+                    about=(path,),
+                )
+
+
+def _references(path: Path, listener: ListenerConfig) -> Iterator[tuple[Path, str]]:
+    if listener.to:
+        yield (*path, "to"), listener.to
+    for index, route in enumerate(listener.route):
+        if route.to is not None:
+            yield (*path, "route", index, "to"), route.to
+        for name in route.split:
+            yield (*path, "route", index, "split", name), name
+
+
+def _targets(configuration: Configuration) -> Iterator[Mistake]:
+    """A listener has somewhere to send to, and only HTTP is routed by what a request says."""
+    for name, listener in configuration.listener.items():
+        path: Path = ("listener", name)
+        keys: tuple[Path, ...] = tuple((*path, key) for key in ("to", "route", "mode"))
+        if listener.mode == "tcp" and listener.route:
+            yield Mistake(
+                path=(*path, "route"), found='routes in mode "tcp"', allowed='"to", or mode = "http"', about=keys
+            )
+        elif not listener.to and (listener.mode == "tcp" or not listener.route):
+            allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode == "http")
+            yield Mistake(path=path, found="a listener that sends nowhere", allowed=allowed, about=keys)
+
+
+def _ports(configuration: Configuration) -> Iterator[Mistake]:
+    """No two listeners at one place."""
+    places = [(name, place(listener.listen)) for name, listener in configuration.listener.items()]
+    for (first, one), (second, other) in combinations(places, 2):
+        if one.collides(other):
+            text = shown(configuration.listener[second].listen)
+            yield Mistake(
+                path=("listener", second, "listen"),
+                found=f'{text}, where listener "{first}" listens already',
+                allowed="each port and path once",
+                about=(("listener", second, "listen"), ("listener", first, "listen")),
+            )
+
+
+def _servers(configuration: Configuration) -> Iterator[Mistake]:
+    """No server twice in one upstream: its weight and limit would be those of one of the two."""
+    for name, upstream in configuration.upstream.items():
+        told: dict[str, int] = {}
+        for index, server in enumerate(upstream.servers):
+            host, port = split_address(server.address)
+            address = join_address(host.lower().removesuffix("."), port)
+            if address in told:
+                path: Path = ("upstream", name, "servers", index)
+                found = f"{shown(server.address)}, which is servers[{told[address]}] already"
+                allowed = 'each server once (it may have a "weight")'
+                yield Mistake(path=path, found=found, allowed=allowed, about=(path,))
+            told.setdefault(address, index)
+
+
+def _reachable_routes(configuration: Configuration) -> Iterator[Mistake]:
+    """No route that never gets a request."""
+    for name, listener in configuration.listener.items():
+        for later, earlier in shadowed(listener.route):
+            path: Path = ("listener", name, "route", later)
+            yield Mistake(
+                path=path,
+                found=f"a route that matches what route[{earlier}] takes already",
+                allowed='each match once (several upstreams for one match: "split")',
+                about=(path, ("listener", name, "route", earlier)),
+            )
+
+
+def _ordered_times(configuration: Configuration) -> Iterator[Mistake]:
+    """No greatest value below the least."""
+    for name, upstream in configuration.upstream.items():
+        yield from _ordered(("upstream", name, "outlier"), "base_time", "max_time", *_ejection(upstream))
+    resolve = configuration.resolve
+    yield from _ordered(("resolve",), "min_ttl", "max_ttl", resolve.min_ttl, resolve.max_ttl)
+    yield from _ordered(("resolve",), "retry", "max_retry", resolve.retry, resolve.max_retry)
+
+
+def _ejection(upstream: UpstreamConfig) -> tuple[float, float]:
+    return upstream.outlier.base_time, upstream.outlier.max_time
+
+
+def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Iterator[Mistake]:
+    if least > most:
+        yield Mistake(
+            path=(*table, high),
+            found=f'{most:g} s, less than "{low}" ({least:g} s)',
+            allowed=f'at least "{low}"',
+            about=((*table, low), (*table, high)),
+        )
+
+
+_RULES: tuple[Rule, ...] = (_targets, _ports, _servers, _reachable_routes, _ordered_times)

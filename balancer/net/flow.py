@@ -6,7 +6,7 @@ This module never holds bytes.
 """
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from zope.interface import implementer
 
 CONSUMER = 1
@@ -23,6 +23,10 @@ ENDED = 8
 
 CHUNK = 65536
 """Bytes Twisted's transports read at one time, and above which they pause a producer (``bufferSize``)."""
+
+
+class IConnection(ITCPTransport, IConsumer, IPushProducer):
+    """What every stream transport of Twisted's is, though no one interface says so."""
 
 
 @implementer(IPushProducer)
@@ -49,6 +53,11 @@ class Flow:
     def paused(self) -> bool:
         """Whether any reason holds it."""
         return self._reasons != 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end was read."""
+        return self._reasons & ENDED != 0
 
     def pause(self, reason: int) -> None:
         """Stop reading for this reason; doing so twice is doing it once."""

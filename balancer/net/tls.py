@@ -6,7 +6,7 @@ goes through to the socket below and cuts the stream without a word. This module
 """
 
 import re
-from functools import cached_property
+from typing import Any
 
 from OpenSSL.crypto import Error as CryptoError
 from OpenSSL.SSL import Connection, Context
@@ -29,50 +29,55 @@ class TlsClient:
 
     :param settings: verification and its authorities.
     :param name: the name to ask for (SNI) and to verify, unless the settings give one; a host name or an IP address.
-    :raises TlsSettingsError: the file of authorities cannot be used; the message names it.
+    :param trust: the authorities, where they have been read already.
+    :raises TlsSettingsError: the file of authorities, or the name, cannot be used; the message names it.
+    :ivar creator: makes the TLS side of each connection.
     """
 
-    def __init__(self, settings: BackendTls, name: str) -> None:
+    def __init__(self, settings: BackendTls, name: str, trust: Any = None) -> None:
         self.settings = settings
         self.name = settings.name or name
-        if not settings.verify:
-            _log.warn("TLS to {name}: the certificate is not verified (verify = false)", name=self.name)
-        self._authorities = _authorities(settings.ca) if settings.verify and settings.ca else None
+        self.creator: IOpenSSLClientConnectionCreator
+        try:
+            if settings.verify:
+                self.creator = optionsForClientTLS(self.name, trustRoot=trust or _trust(settings))
+            else:
+                self.creator = _Unverified(self.name)
+                _log.warn("TLS to {name}: the certificate is not verified (verify = false)", name=self.name)
+        except UnicodeError as error:
+            raise TlsSettingsError(f"{self.name!r} is not a name that TLS can verify: {error}") from error
 
     def __repr__(self) -> str:
         return f"<TlsClient {self.name} {'verified' if self.settings.verify else 'NOT verified'}>"
 
-    @cached_property
-    def creator(self) -> IOpenSSLClientConnectionCreator:
-        """Makes the TLS side of each connection."""
-        if not self.settings.verify:
-            return _Unverified(self.name)
-        roots = None if self._authorities is None else trustRootFromCertificates(self._authorities)
-        return optionsForClientTLS(self.name, trustRoot=roots)
-
 
 class TlsClients:
-    """The TLS clients of one upstream, by name: each context is made once.
+    """The TLS clients of one upstream, by name: each context is made once, the file of authorities is read once.
 
     :raises TlsSettingsError: see :class:`TlsClient`; raised here, when the service is built.
     """
 
     KEPT = 1024
-    """Names kept: contexts take about 100 KiB where the system's authorities are loaded. More make a new start."""
+    """Names kept: a context with the system's authorities takes some 100 KiB. One more makes a new start."""
 
     def __init__(self, settings: BackendTls) -> None:
         self.settings = settings
+        self._trust = _trust(settings)
         self._clients: dict[str, TlsClient] = {}
-        if settings.verify and settings.ca:
-            _authorities(settings.ca)
+
+    def __repr__(self) -> str:
+        return f"<TlsClients names={sorted(self._clients)}>"
 
     def client(self, name: str) -> TlsClient:
-        """What TLS to a backend of that name is."""
+        """What TLS to a backend of that name is.
+
+        :raises TlsSettingsError: it is no name that can be verified.
+        """
         client = self._clients.get(name)
         if client is None:
             if len(self._clients) >= self.KEPT:
                 self._clients.clear()
-            client = self._clients[name] = TlsClient(self.settings, name)
+            client = self._clients[name] = TlsClient(self.settings, name, self._trust)
         return client
 
 
@@ -120,6 +125,13 @@ class _Unverified:
         if self._name is not None:  # an address is no server name (RFC 6066 section 3)
             connection.set_tlsext_host_name(self._name)
         return connection
+
+
+def _trust(settings: BackendTls) -> Any:
+    """The authorities of the file, ``None`` for the system's. (Twisted does not publish the type.)"""
+    if not settings.verify or not settings.ca:
+        return None
+    return trustRootFromCertificates(_authorities(settings.ca))
 
 
 def _authorities(path: str) -> list[Certificate]:

@@ -1,0 +1,217 @@
+"""One client and one backend, joined: accepted, placed, connected, relayed, ended, recorded.
+
+Back-pressure is Twisted's own: each side's reading is registered as the producer of the other's transport, which
+pauses it while more than its buffer waits. Bytes that come before the backend is connected are held, within the same
+limit. What an end, a close or a reset means for the other side is decided by :mod:`balancer.core.relay`.
+"""
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.address import IPv4Address, IPv6Address
+
+from balancer.core.lease import Lease, Outcome
+from balancer.core.record import ConnectionRecord
+from balancer.core.relay import Relay, Step
+from balancer.core.termination import Termination
+from balancer.core.traits import ConnectionTraits
+from balancer.net.flow import CHUNK, HOLD, tune
+from balancer.net.timers import Timer
+from balancer.net.tls import can_half_close
+from balancer.tcp.opening import Opening
+from balancer.tcp.side import Side
+
+if TYPE_CHECKING:
+    from balancer.tcp.factory import ForwardingFactory
+
+
+class Connection:
+    """See the module. Made by the factory for each client, with the settings of that moment.
+
+    :ivar client: the protocol for the client's transport.
+    :ivar record: what is known of it.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_factory",
+        "_held",
+        "_held_size",
+        "_idle",
+        "_lease",
+        "_limit",
+        "_opening",
+        "_relay",
+        "_settings",
+        "_started",
+        "_timers",
+        "client",
+        "record",
+    )
+
+    def __init__(self, factory: "ForwardingFactory") -> None:
+        self._factory = factory
+        self._settings = settings = factory.settings
+        self._timers = factory.timers
+        self._relay = Relay()
+        self._opening: Opening | None = None
+        self._lease: Lease | None = None
+        self._idle: Timer | None = None
+        self._held: list[bytes] = []
+        self._held_size = 0
+        # Reading stops when one more read might not fit.
+        self._limit = settings.buffer - min(CHUNK, settings.buffer // 2)
+        idle = settings.timeouts.tunnel
+        self.client = Side(self, True, idle)
+        self._backend = Side(self, False, idle)
+        self.record = ConnectionRecord(factory.wall(), listener=settings.name, upstream=factory.upstream.name)
+        self._started = self._timers.seconds()
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.record.client} to {self.record.backend or 'nobody yet'} {self._relay!r}>"
+
+    def stop(self, cause: Termination, reason: str) -> None:
+        """Abort it, whatever its state."""
+        self._relay.settle(cause, reason)
+        self._stop_opening(Outcome.UNUSED)
+        self._backend.abort()
+        self.client.abort()
+
+    # -- what the sides tell -------------------------------------------------------------------------------------
+
+    def made(self, side: Side) -> None:
+        """A side is connected: the client, for whom a backend is to be found, or that backend."""
+        tune(side.transport, self._settings.buffer)
+        if side is self.client:
+            self._open()
+        else:
+            self._join()
+
+    def ended(self, side: Side) -> None:
+        """The end of what a side sends was read."""
+        if self._opening is None:
+            other = self._other(side)
+            self._perform(self._relay.ended(side.client, other.gone or can_half_close(other.transport)), side)
+        elif not self._held:
+            # Nothing was asked, so nobody waits for an answer: it left. With bytes held it may be a half-close.
+            self._left("it closed before a backend was connected")
+            side.close()
+
+    def flushed(self, side: Side) -> None:
+        """What was to be sent to a side is written, and its end with it."""
+        if side.lingering and self._idle is not None:
+            self._idle.rearm(self._settings.timeouts.linger)
+
+    def lost(self, side: Side, clean: bool, words: str) -> None:
+        """A side is gone."""
+        if self._opening is not None:
+            self._left(words)
+        step = self._relay.lost(side.client, clean, words)
+        if self._lease is not None and not side.client:
+            lease, self._lease = self._lease, None
+            lease.release(self._relay.outcome, self._timers.seconds())
+        if self.client.gone and self._backend.gone:
+            self._finish()
+        else:
+            self._perform(step, side)
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        factory, record = self._factory, self.record
+        source = None
+        peer = self.client.transport.getPeer()
+        if isinstance(peer, IPv4Address | IPv6Address):
+            source = record.client = peer.host
+            record.client_port = peer.port
+        self.client.take = self._hold
+        self._opening = Opening(
+            factory.upstream, factory.connector, self._settings, factory.tls, self._backend, self._failed, record
+        )
+        self._opening.begin(ConnectionTraits(source))
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > self._limit:
+            # Paused, its leaving cannot be seen: that is learnt when the connect ends, which has its timeout.
+            self.client.flow.pause(HOLD)
+
+    def _failed(self, cause: Termination, reason: str) -> None:
+        """No backend can be had: the client is reset, so that it does not take nothing for an empty answer."""
+        self._opening = None
+        self._relay.settle(cause, reason)
+        self.client.abort()
+
+    def _left(self, words: str) -> None:
+        self._relay.settle(Termination.CLIENT_LEFT, words)
+        self._stop_opening(Outcome.CLIENT_LEFT)
+
+    def _stop_opening(self, outcome: Outcome) -> None:
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel(outcome)
+
+    # -- relaying ------------------------------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        opening, self._opening = self._opening, None
+        assert opening is not None
+        self._lease = opening.opened()
+        client, backend = self.client, self._backend
+        self._idle = self._timers.schedule(self._settings.timeouts.tunnel, self._expired)
+        client.alive = backend.alive = self._idle.rearm
+        client.take = backend.transport.write
+        backend.take = self._first_answer
+        backend.transport.registerProducer(client.flow, True)
+        client.transport.registerProducer(backend.flow, True)
+        held, self._held = self._held, []
+        if held:
+            backend.transport.writeSequence(held)
+        client.flow.resume(HOLD)
+        if client.flow.ended:
+            self.ended(client)
+
+    def _first_answer(self, data: bytes) -> None:
+        now = self._timers.seconds()
+        self.record.first_byte = now - self._started - (self.record.queue or 0.0) - (self.record.connect or 0.0)
+        self._backend.take = self.client.transport.write
+        self._backend.take(data)
+
+    def _expired(self) -> None:
+        """No byte in either direction for too long; or one side has lingered enough."""
+        for side in (self.client, self._backend):
+            if side.lingering:
+                side.lingering = False
+                side.close()
+                if self._idle is not None:  # not all is written: as long again, then it is reset
+                    self._idle.rearm(self._settings.timeouts.linger)
+                return
+        seconds = self._settings.timeouts.tunnel
+        self.stop(Termination.TUNNEL_IDLE, f"no byte in either direction for {seconds:g} s")
+
+    def _perform(self, step: Step, side: Side) -> None:
+        other = self._other(side)
+        if step is Step.END_OTHER:
+            other.end()
+        elif step is Step.CLOSE_BOTH:
+            side.close()
+            other.close()
+        elif step is Step.CLOSE_OTHER:
+            other.linger()
+        elif step is Step.ABORT_OTHER:
+            other.abort()
+
+    def _other(self, side: Side) -> Side:
+        return self._backend if side is self.client else self.client
+
+    def _finish(self) -> None:
+        """Both are gone."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        record, relay = self.record, self._relay
+        record.bytes_in = self.client.received
+        record.bytes_out = self._backend.received
+        record.end(relay.cause or Termination.DONE, self._timers.seconds() - self._started, relay.reason)
+        self._factory.ended(self)
+        self._settings.log(record)

@@ -1,0 +1,138 @@
+"""The TCP forwarding factory: give it to any stream endpoint and its clients are forwarded to an upstream.
+
+It works without the rest of the balancer too: see :func:`forward` and docs/tcp.md. It never looks into the bytes.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from zope.interface import implementer
+
+from balancer.config.schema import Configuration, UpstreamConfig
+from balancer.core.model import BackendSpec, is_literal, split_address
+from balancer.core.termination import Termination
+from balancer.core.upstream import Upstream
+from balancer.net.connector import Connector
+from balancer.net.listen import ClosedAtOnce, ConnectionLimit
+from balancer.net.timers import TimerWheel
+from balancer.net.tls import TlsClients
+from balancer.registry import Registry
+from balancer.tcp.connection import Connection
+from balancer.tcp.settings import TcpSettings
+
+
+@implementer(IProtocolFactory)
+class ForwardingFactory:
+    """Forwards each client to a backend of one upstream.
+
+    :param timers: the wheel of the idle timeouts, and the clock of every duration.
+    :param tls: TLS to the backends, ``None`` for plain TCP.
+    :param wall: seconds since the epoch, for records; the reactor's clock where none is given.
+    :ivar settings: how; connections keep those they began with (see :meth:`configure`).
+    :ivar limit: how many clients there are, were and were refused.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        connector: Connector,
+        timers: TimerWheel,
+        settings: TcpSettings | None = None,
+        *,
+        tls: TlsClients | None = None,
+        wall: Callable[[], float] | None = None,
+    ) -> None:
+        self.upstream = upstream
+        self.connector = connector
+        self.timers = timers
+        self.settings = settings or TcpSettings()
+        self.tls = tls
+        self.wall = wall or timers.seconds
+        self.limit = ConnectionLimit(self.settings.name, self.settings.max_connections)
+        self._connections: set[Connection] = set()
+        self._waiting: list[Deferred[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<ForwardingFactory {self.settings.name} to {self.upstream.name} connections={self.connections}>"
+
+    @property
+    def connections(self) -> int:
+        """Clients connected now, those who still wait for a backend included."""
+        return len(self._connections)
+
+    def configure(self, upstream: Upstream, settings: TcpSettings, tls: TlsClients | None) -> None:
+        """Take a new configuration, for the clients that come from now on."""
+        self.upstream, self.settings, self.tls = upstream, settings, tls
+        self.limit.name, self.limit.maximum = settings.name, settings.max_connections
+
+    # -- what Twisted calls --------------------------------------------------------------------------------------
+
+    def doStart(self) -> None:
+        """A port listens."""
+
+    def doStop(self) -> None:
+        """A port was stopped; the connections go on."""
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol:
+        """A client is there (called by Twisted)."""
+        if not self.limit.enter():
+            return ClosedAtOnce()
+        connection = Connection(self)
+        self._connections.add(connection)
+        return connection.client
+
+    def ended(self, connection: Connection) -> None:
+        """A connection is over, on both sides (called by the connection)."""
+        self._connections.discard(connection)
+        self.limit.leave()
+        if not self._connections:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    # -- shutdown: stop the port, wait for drained, abort what is left --------------------------------------------
+
+    def drained(self) -> Deferred[None]:
+        """Fires when no connection is left; the port is to be stopped before."""
+        if not self._connections:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred()
+        self._waiting.append(deferred)
+        return deferred
+
+    def abort_all(self, reason: str = "the balancer was stopped") -> None:
+        """Reset every connection that is left."""
+        for connection in tuple(self._connections):
+            connection.stop(Termination.SHUTDOWN, reason)
+
+
+def forward(
+    reactor: Any,
+    *servers: str,
+    balance: str = "leastconn",
+    settings: TcpSettings | None = None,
+    policy: UpstreamConfig | None = None,
+) -> ForwardingFactory:
+    """A forwarding factory by itself, without configuration file, service or health monitor.
+
+    Backends that fail in a row are ejected for a while all the same, for that comes from the traffic.
+
+    :param servers: ``"10.0.0.1:5432"``, ``"[2001:db8::1]:5432"``; addresses, for nothing is resolved here.
+    :param policy: everything else an upstream may have; its ``servers`` are those above and its ``balance`` counts.
+    :raises ValueError: a server is no ``ADDRESS:PORT``.
+    """
+    specs = [BackendSpec(host=host, port=port) for host, port in map(split_address, servers)]
+    for spec in specs:
+        if not is_literal(spec.host):
+            raise ValueError(f"{spec.address!r}: an IP address is expected; BalancerService resolves names")
+    settings = settings or TcpSettings()
+    registry = Registry(reactor.seconds, Random())
+    upstream = policy or UpstreamConfig(servers=(), balance=balance)
+    registry.apply(Configuration(upstream={settings.name: upstream}))
+    registry.publish(settings.name, specs)
+    timers = TimerWheel(reactor)
+    tls = None if upstream.tls is None else TlsClients(upstream.tls)
+    return ForwardingFactory(registry.upstream(settings.name), Connector(reactor, timers), timers, settings, tls=tls)

@@ -1,0 +1,167 @@
+"""One of the two connections that are joined: a thin protocol that carries bytes and tells what happened.
+
+What follows from that is decided by :mod:`balancer.core.relay` and done by :mod:`balancer.tcp.connection`. It never
+looks at what it carries and holds none of it.
+"""
+
+from collections.abc import Callable
+from typing import Protocol as Structure
+from typing import cast
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.net.flow import CONSUMER, ENDED, HOLD, Flow, IConnection
+from balancer.net.tls import can_half_close
+
+
+class Pair(Structure):
+    """Who joins two sides."""
+
+    def made(self, side: "Side") -> None:
+        """It is connected."""
+
+    def ended(self, side: "Side") -> None:
+        """The end of what it sends was read."""
+
+    def flushed(self, side: "Side") -> None:
+        """What was to be sent is written, and so is its end."""
+
+    def lost(self, side: "Side", clean: bool, words: str) -> None:
+        """It is gone; ``clean`` where it closed in order."""
+
+
+def discard(data: bytes) -> None:
+    """Where nobody takes what still comes."""
+
+
+@implementer(IProtocol, IHalfCloseableProtocol)
+class Side:
+    """See the module. (A protocol of its own rather than a subclass: it has slots, and nothing it does not use.)
+
+    :ivar client: whether it is the client's side.
+    :ivar received: bytes so far.
+    :ivar take: takes each chunk: until both are connected whatever holds it, then the other transport's ``write``.
+    :ivar alive: told of each chunk's coming, with the idle timeout: the timer's ``rearm``.
+    :ivar flow: its reading.
+    :ivar gone: it is lost, or was never made.
+    :ivar lingering: nobody takes what it sends; it is read until its end so that closing it does not reset it.
+    """
+
+    __slots__ = (
+        "_aborted",
+        "alive",
+        "client",
+        "flow",
+        "gone",
+        "idle",
+        "lingering",
+        "pair",
+        "received",
+        "take",
+        "transport",
+    )
+
+    def __init__(self, pair: Pair, client: bool, idle: float) -> None:
+        self.pair: Pair | None = pair
+        self.client = client
+        self.idle = idle
+        self.received = 0
+        self.take: Callable[[bytes], object] = discard
+        self.alive: Callable[[float], None] = _nothing
+        self.gone = True
+        self.lingering = False
+        self._aborted = False
+
+    def __repr__(self) -> str:
+        kind = "client" if self.client else "backend"
+        return f"<Side {kind} {'gone' if self.gone else self.flow!r} received={self.received}>"
+
+    # -- what Twisted calls --------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """It is connected."""
+        self.transport = cast(IConnection, transport)
+        self.flow = Flow(self.transport)
+        self.gone = False
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        if self.pair is not None:
+            self.pair.made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand on."""
+        self.received += len(data)
+        self.alive(self.idle)
+        self.take(data)
+
+    def readConnectionLost(self) -> None:
+        """The end of what it sends."""
+        self.flow.pause(ENDED)
+        if self.pair is not None:
+            self.pair.ended(self)
+
+    def writeConnectionLost(self) -> None:
+        """All is written, and our end with it."""
+        if self.pair is not None:
+            self.pair.flushed(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is gone."""
+        self.gone = True
+        pair, self.pair = self.pair, None
+        if pair is not None:
+            pair.lost(self, reason.check(ConnectionDone) is not None, str(reason.value))
+        self.take, self.alive = discard, _nothing  # the last references in the circle
+
+    # -- what the pair orders ------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """End our sending once what waits is written; go on reading."""
+        if not self.gone:
+            # A producer that is registered would be resumed in place of the end's being sent.
+            self.transport.unregisterProducer()
+            self.transport.loseWriteConnection()
+
+    def close(self) -> None:
+        """Close once what waits is written; nobody takes what still comes."""
+        if not self.gone:
+            self._take_no_more()
+            self.transport.unregisterProducer()  # with one, Twisted waits for it to finish
+            self.transport.loseConnection()
+
+    def linger(self) -> None:
+        """Close once what waits is written, without resetting: a close with bytes unread would take what was sent
+        before from the peer. So only our end is sent, and what still comes is read and dropped, for a while.
+        """
+        if self.gone:
+            return
+        tls = isinstance(self.transport, TLSMemoryBIOProtocol)  # reads to the peer's close_notify by itself
+        if self.flow.ended or tls or not can_half_close(self.transport):
+            self.close()
+            return
+        self.lingering = True
+        self._take_no_more()
+        self.end()
+
+    def abort(self) -> None:
+        """Reset; what waits is dropped."""
+        if not self.gone and not self._aborted:
+            self._aborted = True
+            self.transport.unregisterProducer()
+            # Transports of other people's endpoints may be without it.
+            getattr(self.transport, "abortConnection", self.transport.loseConnection)()
+
+    def _take_no_more(self) -> None:
+        """What comes is read and dropped, and is no sign of life."""
+        self.take, self.alive = discard, _nothing
+        self.flow.resume(CONSUMER | HOLD)
+
+
+def _nothing(delay: float) -> None:
+    """No timer runs yet."""

@@ -107,8 +107,9 @@ class IProbePlugin(Interface):
 class IDiscovery(Interface):
     """Keeps one upstream's set of backends current."""
 
-    def start(publish: Callable[[frozenset[BackendSpec]], None]) -> None:
-        """Begin; call ``publish`` with the *whole* set each time it may have changed."""
+    def start(publish: Callable[[tuple[BackendSpec, ...]], None]) -> None:
+        """Begin; call ``publish`` with the *whole* set each time it may have changed, in the order as written
+        (which is what the selector ``first`` goes by)."""
 
     def stop() -> None:
         """End; nothing is published afterwards."""

@@ -1,0 +1,242 @@
+"""One connection to a backend, used by one exchange at a time and kept between them.
+
+It feeds the response parser and hands its events to whoever uses the connection. While nobody does, any byte and any
+close make it useless: an answer nobody asked for must never become the next request's. It never decides what a
+failure means, and never sends anything by itself.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+from typing import Protocol as Structure
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.core.model import Backend
+from balancer.core.termination import Termination
+from balancer.errors import BadResponse
+from balancer.http.transport import IStreamTransport
+from balancer.http1.heads import EndOfMessage, Fields, ResponseHead
+from balancer.http1.parser import NEED_DATA, PAUSED, ResponseParser
+from balancer.net.flow import CONSUMER, ENDED, Flow, tune
+from balancer.net.tls import can_half_close
+
+if TYPE_CHECKING:
+    from balancer.http.upstreams import HttpUpstream
+
+
+class BackendUser(Structure):
+    """Who uses a connection: an exchange."""
+
+    def backend_connected(self, connection: "BackendConnection") -> None:
+        """It is open."""
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """A 1xx arrived; another head follows."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The final head arrived."""
+
+    def response_body(self, data: bytes) -> None:
+        """A part of the body, or of what comes through a tunnel."""
+
+    def response_end(self, trailers: Fields) -> None:
+        """The response is complete; of a tunnel: the backend sends no more."""
+
+    def response_flush(self) -> None:
+        """All that was read at one time has been handed over."""
+
+    def response_failed(self, termination: Termination, error: BadResponse) -> None:
+        """There will be no end: the connection is of no more use and is already given up."""
+
+    def backend_blocked(self) -> None:
+        """The backend does not read: send no more for now."""
+
+    def backend_ready(self) -> None:
+        """It reads again."""
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class BackendConnection(Protocol):
+    """See the module.
+
+    :ivar backend: where it goes.
+    :ivar requests: how many it was used for.
+    :ivar idle_since: when its last response was finished (set by the pool).
+    """
+
+    transport: IStreamTransport
+    noisy: ClassVar[bool] = False
+
+    def __init__(self, home: "HttpUpstream", backend: Backend, user: BackendUser) -> None:
+        self.backend = backend
+        self.requests = 0
+        self.idle_since = 0.0
+        self._home = home
+        self._user: BackendUser | None = user
+        self._parser = ResponseParser(home.limits)
+        self._open = False
+        self._blocked = False
+        self._tunnel = False
+
+    def __repr__(self) -> str:
+        state = "closed" if not self._open else "idle" if self._user is None else "in use"
+        return f"<BackendConnection to {self.backend.address} {state} requests={self.requests}>"
+
+    # -- what its user asks -------------------------------------------------------------------------------------
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the backend does not read at present."""
+        return self._blocked
+
+    def is_alive(self) -> bool:
+        """Whether it can carry a request: open, and nothing unasked for was received."""
+        return self._open and self._parser.idle
+
+    def send_request(self, user: BackendUser, method: bytes, head: bytes) -> None:
+        """Begin an exchange: send the head; the response's events go to ``user``."""
+        self._user = user
+        self.requests += 1
+        self._parser.expect(method)
+        self.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the request's body, framed by the caller, or of what goes through a tunnel."""
+        self.transport.write(data)
+
+    def pause(self) -> None:
+        """Do not read for now."""
+        self._flow.pause(CONSUMER)
+
+    def resume(self) -> None:
+        """Read on."""
+        self._flow.resume(CONSUMER)
+
+    def release(self) -> bool:
+        """The response is complete: let go of the user. Returns whether another request may be sent."""
+        self._user = None
+        self._flow.resume(CONSUMER)
+        return self._open and not self._blocked and self._parser.idle
+
+    def open_tunnel(self, user: BackendUser) -> bytes:
+        """From now on bytes are passed to ``user`` as they come. Returns those that came already."""
+        self._tunnel = True
+        self._user = user
+        return self._parser.take_unread()
+
+    def end_output(self) -> bool:
+        """Nothing more is sent through the tunnel; ``False`` where that cannot be told without closing."""
+        if not can_half_close(self.transport):
+            return False
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        return True
+
+    def close(self) -> None:
+        """Close in order, after what was written; its user, if any, hears nothing more."""
+        self._user = None
+        if self._open:
+            self._open = False
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close at once; its user, if any, hears nothing more."""
+        self._user = None
+        self._open = False
+        self.transport.abortConnection()
+
+    # -- what Twisted calls -------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._open = True
+        self._home.opened += 1
+        tune(self.transport)
+        self._flow = Flow(self.transport)
+        self.transport.registerProducer(self, True)
+        if self._user is not None:
+            self._user.backend_connected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        user = self._user
+        if user is None:
+            self.abort()  # unasked for; the pool finds it dead
+        elif self._tunnel:
+            user.response_body(data)
+            user.response_flush()
+        else:
+            self._parser.feed(data)
+            self._pull()
+
+    def readConnectionLost(self) -> None:
+        self._flow.pause(ENDED)
+        self._over(True)
+
+    def writeConnectionLost(self) -> None:
+        """We half-closed: nothing to do."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._open = False
+        if self._user is None:
+            self._home.forget(self)
+        else:
+            self._over(reason.check(ConnectionDone) is not None)
+
+    def pauseProducing(self) -> None:
+        self._blocked = True
+        if self._user is not None:
+            self._user.backend_blocked()
+
+    def resumeProducing(self) -> None:
+        self._blocked = False
+        if self._user is not None:
+            self._user.backend_ready()
+
+    def stopProducing(self) -> None:
+        """The transport is lost; ``connectionLost`` says so."""
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _pull(self, at_end: bool = False) -> None:
+        """Hand over the parser's events, to whoever is the user when each one comes."""
+        parser = self._parser
+        while (user := self._user) is not None:
+            try:
+                event = parser.next_event()
+            except BadResponse as error:
+                self.abort()
+                kind = Termination.TRUNCATED_RESPONSE if at_end else Termination.MALFORMED_RESPONSE
+                user.response_failed(Termination.BACKEND_CLOSED_EARLY if error.nothing_received else kind, error)
+                return
+            if event is NEED_DATA or event is PAUSED:
+                user.response_flush()
+                return
+            if isinstance(event, bytes):
+                user.response_body(event)
+            elif isinstance(event, EndOfMessage):
+                user.response_end(event.trailers)
+            elif event.interim:
+                user.response_interim(event)
+            else:
+                user.response_head(event)
+
+    def _over(self, in_order: bool) -> None:
+        """The backend sends no more: in order (FIN), or by a reset."""
+        user = self._user
+        if user is None:
+            self.close()
+        elif self._tunnel and in_order:
+            user.response_end([])
+        elif in_order:
+            self._parser.eof()
+            self._pull(at_end=True)
+        else:
+            nothing = self._parser.awaiting
+            self.abort()
+            user.response_failed(
+                Termination.BACKEND_CLOSED_EARLY if nothing else Termination.BACKEND_RESET,
+                BadResponse("the backend reset the connection", nothing_received=nothing),
+            )

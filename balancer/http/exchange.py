@@ -1,0 +1,456 @@
+"""One request and its response, retries included: gate, route, admission, lease, backend, response, end.
+
+Read it from top to bottom: the methods stand in the order in which they happen. An exchange knows nothing of the wire
+format its request came in on (that is its :class:`~balancer.http.front.Front`), it only decides and passes on; every
+way out gives the lease back once and logs the record once. It holds no bytes itself.
+"""
+
+from balancer.core.forwarded import BackendRequest, Peer
+from balancer.core.headers import may_upgrade, response_fields, trailer_fields
+from balancer.core.lease import Lease, Outcome
+from balancer.core.record import ExchangeRecord
+from balancer.core.retry import RetryCondition
+from balancer.core.termination import Termination
+from balancer.errors import BadResponse, RequestRefused
+from balancer.http.answers import Answer
+from balancer.http.attempts import Attempts
+from balancer.http.backend import BackendConnection
+from balancer.http.failures import GATEWAY_ERRORS, REFUSALS, connect_failure, response_failure
+from balancer.http.front import Front
+from balancer.http.messages import backend_head, client_fields, client_framing
+from balancer.http.settings import HttpSettings
+from balancer.http.traits import RequestTraits
+from balancer.http.tunnel import Tunnel
+from balancer.http.upload import Upload
+from balancer.http.upstreams import HttpUpstream
+from balancer.http1.heads import NO_BODY, Fields, RequestHead, ResponseHead
+from balancer.net.connector import Attempt
+from balancer.net.timers import Timer
+
+NEW, QUEUED, CONNECTING, WAITING, STREAMING, TUNNEL, DONE = range(7)
+"""Where an exchange stands: not started; in line for a backend; connecting; the request is being sent or was, and no
+final head came; the response is under way; it became a tunnel; over."""
+_NAMES = ("new", "queued", "connecting", "waiting", "streaming", "tunnel", "done")
+
+
+class Exchange:
+    """See the module. ``start`` begins it; the front and the backend connection drive it.
+
+    :param begun: when the request's first byte came, by the clock of the timers.
+    :param complete: the whole request is here: ``request_end`` will not be called.
+    """
+
+    __slots__ = (
+        "_attempt", "_attempts", "_begun", "_connection", "_front", "_head", "_lease", "_mark", "_paused", "_peer",
+        "_record", "_request", "_response", "_seconds", "_settings", "_state", "_timer", "_total", "_tunnel",
+        "_upgrade", "_upload", "_way",
+    )  # fmt: skip
+
+    _request: BackendRequest
+    _tunnel: Tunnel
+    _way: HttpUpstream
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        front: Front,
+        head: RequestHead,
+        peer: Peer,
+        record: ExchangeRecord,
+        begun: float,
+        complete: bool,
+    ) -> None:
+        self._settings = settings
+        self._front = front
+        self._head = head
+        self._peer = peer
+        self._record = record
+        self._begun = self._mark = begun
+        self._upload = Upload(head, front, settings.buffer, complete)
+        self._seconds = settings.timers.seconds
+        self._state = NEW
+        self._upgrade = head.upgrade if may_upgrade(head.upgrade) and front.can_tunnel else None
+        self._paused = False  # the client does not read
+        self._attempts: Attempts | None = None
+        self._lease: Lease | None = None
+        self._attempt: Attempt | None = None
+        self._connection: BackendConnection | None = None
+        self._response: ResponseHead | None = None  # the final head, which went to the client
+        self._timer: Timer | None = None
+        self._total: Timer | None = None
+
+    def __repr__(self) -> str:
+        return f"<Exchange {_NAMES[self._state]} {self._head.method!r} {self._head.target!r}>"
+
+    # -- gate, route, admission -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Find the upstream and a backend; the answer comes now or later."""
+        head, settings, record = self._head, self._settings, self._record
+        try:
+            if head.method == b"CONNECT":
+                raise RequestRefused(501, "CONNECT is not served here", "RFC 9110 section 9.3.6")
+            route = settings.routes.match(head.method, head.host, head.path, head.get_all)
+        except RequestRefused as refusal:
+            self._fail(Termination.REFUSED, refusal.reason, status=refusal.status, why=refusal.reason, last=True)
+            return
+        name = settings.default if route is None else route.choose(settings.random)
+        if not name:
+            self._fail(Termination.NO_ROUTE, "no route matches and the listener has no default")
+            return
+        self._way = way = settings.upstreams[name]
+        self._request = request = self._peer.request(head, self._upgrade)
+        record.route = "" if route is None else route.name
+        record.upstream = name
+        record.client = request.client
+        record.request_id = request.request_id
+        if way.timeouts.total:
+            self._total = settings.timers.schedule(way.timeouts.total, self._took_too_long)
+        self._mark = now = self._seconds()
+        self._attempts = attempts = Attempts(way.upstream, RequestTraits(head, request.client), record, now)
+        lease = attempts.first(now)
+        if lease is not None:
+            self._use(lease)
+        elif attempts.full:
+            self._queue()
+        else:
+            self._fail(Termination.NO_BACKEND, f"upstream {name}: no backend is available")
+
+    def _queue(self) -> None:
+        line = self._way.upstream.line
+        if not line.join(self):
+            self._fail(Termination.QUEUE_FULL, f"{len(line)} wait already")
+            return
+        self._state = QUEUED
+        self._record.note(f"every backend is full: place {len(line)} in the queue")
+        self._arm(line.policy.timeout)
+
+    def vacancy(self) -> Lease | None:
+        """In the queue: there may be room."""
+        assert self._attempts is not None
+        return self._attempts.vacancy(self._seconds())
+
+    def admitted(self, lease: Lease) -> None:
+        """In the queue: there is."""
+        self._disarm()
+        self._use(lease)
+
+    # -- lease, connection ------------------------------------------------------------------------------------------
+
+    def _use(self, lease: Lease, fresh: bool = False) -> None:
+        """Send the request to this backend, on a kept connection where there is one and none was asked for."""
+        record, now = self._record, self._seconds()
+        if record.queue is None:
+            record.queue = now - self._mark
+        self._lease = lease
+        self._mark = now
+        record.backend = lease.backend.address
+        record.attempts += 1
+        connection = None if fresh else self._way.take(lease.backend, now)
+        record.reused = connection is not None
+        if connection is not None:
+            self._send(connection)
+            return
+        self._state = CONNECTING
+        self._attempt = self._way.connect(lease, self, self._connect_failed)
+
+    def backend_connected(self, connection: BackendConnection) -> None:
+        """A new connection is open."""
+        self._attempt = None
+        self._send(connection)
+
+    def _connect_failed(self, outcome: Outcome, reason: str) -> None:
+        attempt, self._attempt = self._attempt, None
+        handshaking = attempt is not None and attempt.handshaking
+        self._attempt_failed(connect_failure(outcome, handshaking), outcome, "connect-failure", reason)
+
+    def _attempt_failed(
+        self, termination: Termination, outcome: Outcome, condition: RetryCondition | None, reason: str
+    ) -> None:
+        """No response came from this backend: try another, or answer with what happened."""
+        self._record.note(f"{self._record.backend}: {termination.value}: {reason}")
+        assert self._attempts is not None
+        lease, self._lease = self._lease, None
+        now = self._seconds()
+        if lease is not None:
+            lease.release(outcome, now)
+        again = self._attempts.another(condition, self._head.method, self._upload.begun, now)
+        if again is not None:
+            self._use(again)
+        else:
+            self._fail(termination, reason)
+
+    # -- the request goes to the backend ----------------------------------------------------------------------------
+
+    def _send(self, connection: BackendConnection) -> None:
+        """Send the head, and what of the body is here."""
+        assert self._lease is not None
+        now, record = self._seconds(), self._record
+        record.connect = now - self._mark + (record.connect or 0.0)
+        self._mark = now
+        self._state = WAITING
+        self._connection = connection
+        closing = not self._way.policy.idle and self._upgrade is None
+        self._arm(self._way.timeouts.first_byte)
+        if self._paused:
+            connection.pause()
+        head = backend_head(self._head, self._request, self._lease, closing)
+        connection.send_request(self, self._head.method, head)
+        self._upload.begin(connection)
+
+    def request_body(self, data: bytes) -> None:
+        """A part of the request's body arrived."""
+        self._record.bytes_in += len(data)
+        self._sent_more()
+        self._upload.add(data)
+
+    def request_end(self, trailers: Fields) -> None:
+        """The request is complete."""
+        self._sent_more()
+        self._upload.end(trailers)
+
+    def _sent_more(self) -> None:
+        """The first byte of the response is waited for from the request's end, so from here at the earliest."""
+        if self._state == WAITING:
+            self._arm(self._way.timeouts.first_byte)
+
+    def backend_blocked(self) -> None:
+        """The backend does not read."""
+        self._upload.pause()
+
+    def backend_ready(self) -> None:
+        """It reads again."""
+        if not self._upload.complete:
+            self._sent_more()
+        self._upload.resume()
+
+    # -- the response goes to the client ------------------------------------------------------------------------------
+
+    def _first_byte(self) -> None:
+        assert self._lease is not None
+        if self._lease.latency is None:
+            now = self._seconds()
+            self._lease.first_byte(now)
+            self._record.first_byte = now - self._mark
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """A 1xx goes on to whoever understands it (RFC 9110 section 15.2)."""
+        self._first_byte()
+        self._arm(self._way.timeouts.first_byte)
+        if self._front.speaks_interim:
+            self._front.send_interim(head.status, head.reason, response_fields(head.fields, head.connection))
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The final head."""
+        self._first_byte()
+        if head.status == 101:
+            self._switch(head)
+            return
+        self._state = STREAMING
+        self._response = head
+        self._record.status = head.status
+        last = False
+        if not self._upload.complete:
+            # It answers before it has the whole request. One that goes well may go on reading; one that refuses or
+            # closes gets no more, for writing to a closed connection would reset it and lose the answer.
+            if head.status >= 300 or not head.keep_alive:
+                self._upload.stop()
+            last = not self._upload.wanted or (self._head.expect_continue and not self._record.bytes_in)
+        self._arm(self._way.timeouts.idle)
+        fields = client_fields(head, self._settings)
+        self._front.send_head(head.status, head.reason, fields, client_framing(head), last)
+
+    def response_body(self, data: bytes) -> None:
+        """A part of its body."""
+        self._record.bytes_out += len(data)
+        self._arm(self._way.timeouts.idle)
+        self._front.send_body(data)
+
+    def response_flush(self) -> None:
+        """All of one read was handed over."""
+        if self._response is not None:
+            self._front.flush()
+
+    def pause_response(self) -> None:
+        """The client does not read: neither do we, and it is not the backend that keeps us waiting."""
+        self._paused = True
+        if self._connection is not None:
+            self._connection.pause()
+            if self._state == STREAMING:
+                self._disarm()
+
+    def resume_response(self) -> None:
+        """The client reads again."""
+        self._paused = False
+        if self._connection is not None:
+            if self._state == STREAMING:
+                self._arm(self._way.timeouts.idle)
+            self._connection.resume()
+
+    def response_end(self, trailers: Fields) -> None:
+        """The response is complete. The connection is kept before the client can ask for more."""
+        connection, head, upload = self._connection, self._response, self._upload
+        assert connection is not None and head is not None
+        self._connection = None
+        if connection.release() and upload.complete and upload.wanted and head.keep_alive:
+            self._way.keep(connection, self._seconds())
+        elif upload.complete:
+            connection.close()
+        else:
+            connection.abort()
+        failed = head.status in GATEWAY_ERRORS
+        self._end(Termination.DONE, Outcome.SERVER_ERROR if failed else Outcome.SUCCESS, "")
+        self._front.finish(trailer_fields(trailers) if trailers else trailers)
+
+    def _switch(self, head: ResponseHead) -> None:
+        """101: become a tunnel, if that was asked for and the request is over."""
+        connection, upgrade = self._connection, head.get(b"upgrade")
+        assert connection is not None
+        if self._upgrade is None or upgrade is None or not self._upload.complete:
+            connection.abort()
+            error = BadResponse("101 to a request that did not ask for it", "RFC 9110 section 15.2.2")
+            self.response_failed(Termination.MALFORMED_RESPONSE, error)
+            return
+        self._state = TUNNEL
+        self._response = head
+        self._record.status = 101
+        if self._total is not None:
+            self._total.cancel()  # a tunnel may be open for as long as it is used
+        assert self._timer is not None
+        idle = self._settings.timeouts.tunnel
+        self._tunnel = tunnel = Tunnel(self._front, connection, self._timer, idle, self._record, self._end)
+        fields = response_fields(head.fields, head.connection, upgrade=upgrade)
+        self._front.send_head(101, head.reason, fields, NO_BODY, last=True)
+        early = connection.open_tunnel(tunnel)
+        if early:
+            tunnel.response_body(early)
+        self._front.flush()
+        self._front.open_tunnel(tunnel)
+
+    # -- what can go wrong ------------------------------------------------------------------------------------------
+
+    def response_failed(self, termination: Termination, error: BadResponse) -> None:
+        """The connection is lost before the response's end, or what came on it is no response."""
+        connection = self._lose_connection()
+        assert connection is not None and self._lease is not None
+        outcome, condition = response_failure(termination, connection.requests > 1)
+        policy = self._way.upstream.policy.retry
+        if self._response is not None:
+            self._fail(termination, error.reason, outcome)
+        elif condition == "reused-closed" and policy.allows(condition, self._head.method, self._upload.begun):
+            # It closed while it was idle, as any server may; the backend itself has not been asked yet.
+            self._record.note(f"{self._record.backend}: the kept connection was closed: once more on a new one")
+            self._use(self._lease, fresh=True)
+        else:
+            self._attempt_failed(termination, outcome, condition, error.reason)
+
+    def _timed_out(self) -> None:
+        """The timer of the present state fired."""
+        state, timeouts = self._state, self._way.timeouts
+        if state == QUEUED:
+            limit = self._way.upstream.policy.queue.timeout
+            self._fail(Termination.QUEUE_TIMEOUT, f"no backend had room within {limit:g} s")
+        elif state == STREAMING:
+            self._fail(Termination.BACKEND_IDLE_TIMEOUT, f"no byte for {timeouts.idle:g} s", Outcome.TIMEOUT)
+        elif state == TUNNEL:
+            self._tunnel.idled()
+        elif state == WAITING:
+            self._no_first_byte(timeouts.first_byte)
+
+    def _no_first_byte(self, limit: float) -> None:
+        connection = self._connection
+        assert connection is not None
+        if not self._upload.complete and not connection.blocked:
+            self._arm(limit)  # it is the client who keeps us waiting, and the front has a timeout for that
+            return
+        self._lose_connection()
+        connection.abort()
+        if not self._upload.complete:
+            reason = f"no byte of the request was taken for {limit:g} s"
+            self._attempt_failed(Termination.BACKEND_WRITE_TIMEOUT, Outcome.TIMEOUT, None, reason)
+        else:
+            reason = f"no byte of a response within {limit:g} s"
+            self._attempt_failed(Termination.FIRST_BYTE_TIMEOUT, Outcome.TIMEOUT, "first-byte-timeout", reason)
+
+    def _took_too_long(self) -> None:
+        reason = f"it took longer than {self._way.timeouts.total:g} s"
+        # A response that has begun may be slow because of the client: that is no fault of the backend.
+        outcome = Outcome.TIMEOUT if self._response is None else Outcome.CLIENT_LEFT
+        self._fail(Termination.TOTAL_TIMEOUT, reason, outcome)
+
+    def request_refused(self, refusal: RequestRefused) -> None:
+        """The request's body is not forwarded to its end: whoever has got a part of it never gets the rest."""
+        termination = REFUSALS.get(refusal.status, Termination.CLIENT_BODY_MALFORMED)
+        self._fail(termination, refusal.reason, status=refusal.status, why=refusal.reason, last=True)
+
+    def client_left(self, termination: Termination, reason: str) -> None:
+        """The client is gone: so is the backend connection, at once."""
+        self._drop()
+        self._end(termination, Outcome.CLIENT_LEFT, reason)
+
+    def _fail(
+        self,
+        termination: Termination,
+        reason: str,
+        outcome: Outcome = Outcome.CLIENT_LEFT,
+        *,
+        status: int = 0,
+        why: str = "",
+        last: bool = False,
+    ) -> None:
+        """Answer with what happened; where the response has begun, abort it, so that it never looks complete."""
+        self._drop()
+        if self._response is not None:
+            self._end(termination, outcome, reason)
+            self._front.abort()
+            return
+        status = status or termination.status
+        retry_after = self._settings.retry_after if status == 503 else 0
+        answer = Answer(status, why or termination.explanation, self._settings.date(), retry_after)
+        self._record.status = status
+        self._record.bytes_out = 0 if self._head.method == b"HEAD" else len(answer.body)
+        self._end(termination, outcome, reason)
+        answer.send(self._front, self._head.method, last or not self._upload.complete)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _lose_connection(self) -> BackendConnection | None:
+        connection, self._connection = self._connection, None
+        self._upload.lose()
+        return connection
+
+    def _drop(self) -> None:
+        """Leave the queue, cancel the connect, abort the connection."""
+        if self._state == QUEUED:
+            self._way.upstream.line.leave(self)
+        if self._attempt is not None:
+            self._attempt.cancel()
+            self._attempt = None
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+
+    def _end(self, termination: Termination, outcome: Outcome, reason: str) -> None:
+        """Give back what is out and log: once, whatever happens afterwards."""
+        now = self._seconds()
+        if not self._record.end(termination, now - self._begun, reason):
+            return
+        self._state = DONE
+        self._disarm()
+        if self._total is not None:
+            self._total.cancel()
+        if self._attempts is not None:
+            self._attempts.end()
+        if self._lease is not None:
+            self._lease.release(outcome, now)
+        self._settings.log(self._record)
+
+    def _arm(self, delay: float) -> None:
+        if self._timer is None:
+            self._timer = self._settings.timers.schedule(delay, self._timed_out)
+        else:
+            self._timer.rearm(delay)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

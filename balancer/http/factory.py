@@ -1,0 +1,73 @@
+"""One HTTP listener: makes a channel for each client, within a limit, and knows which are open.
+
+Its settings may be replaced at any time; each request is served with those it found. It never listens itself: give
+it to any stream endpoint.
+"""
+
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from zope.interface import implementer
+
+from balancer.http.channel import HttpChannel
+from balancer.http.settings import HttpSettings
+from balancer.net.listen import ClosedAtOnce, ConnectionLimit
+
+
+@implementer(IProtocolFactory)
+class ChannelFactory:
+    """See the module.
+
+    :param settings: for the requests to come; assign to replace them.
+    :param max_connections: clients at one time, 0 for no limit; more are closed at once.
+    :ivar limit: counts the clients.
+    :ivar draining: no new client is served, and each connection closes when it has nothing under way.
+    """
+
+    noisy = False
+
+    def __init__(self, settings: HttpSettings, *, max_connections: int = 10000) -> None:
+        self.settings = settings
+        self.limit = ConnectionLimit(settings.name, max_connections)
+        self.draining = False
+        self._channels: set[HttpChannel] = set()
+
+    def __repr__(self) -> str:
+        state = " draining" if self.draining else ""
+        return f"<ChannelFactory {self.settings.name} connections={self.connections}{state}>"
+
+    @property
+    def connections(self) -> int:
+        """Clients connected now."""
+        return len(self._channels)
+
+    def drain(self) -> None:
+        """Close what is idle, and every other connection after its present response, which says so."""
+        self.draining = True
+        for channel in list(self._channels):
+            channel.drain()
+
+    def abort_all(self, reason: str = "the balancer was stopped") -> None:
+        """Reset every connection; each exchange under way ends with SHUTDOWN."""
+        for channel in list(self._channels):
+            channel.cut(reason)
+
+    def lost(self, channel: HttpChannel) -> None:
+        """A channel's connection is gone (called by the channel)."""
+        if channel in self._channels:
+            self._channels.remove(channel)
+            self.limit.leave()
+
+    # -- what Twisted calls -------------------------------------------------------------------------------------------
+
+    def doStart(self) -> None:
+        """Nothing to start."""
+
+    def doStop(self) -> None:
+        """Nothing to stop."""
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
+        """A channel; one that closes at once for a client that is one too many."""
+        if self.draining or not self.limit.enter():
+            return ClosedAtOnce()
+        channel = HttpChannel(self)
+        self._channels.add(channel)
+        return channel

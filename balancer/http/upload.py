@@ -1,0 +1,96 @@
+"""A request's body on its way to a backend: held while there is no connection, framed, passed on, stopped.
+
+It holds no more than the buffer and one read, for it pauses the client then. It never reads anything.
+"""
+
+from balancer.core.headers import trailer_fields
+from balancer.http.backend import BackendConnection
+from balancer.http.front import Front
+from balancer.http1.heads import CHUNKED, Fields, RequestHead
+from balancer.http1.serialize import chunk, last_chunk
+
+
+class Upload:
+    """See the module.
+
+    :param buffer: bytes held before the client is paused.
+    :ivar complete: the whole request is here.
+    :ivar begun: a part of the body went to a backend, which makes the request one that cannot be sent again.
+    :ivar wanted: False once the backend answered in a way that says it reads no more.
+    """
+
+    __slots__ = ("_buffer", "_chunked", "_connection", "_front", "_held", "_size", "_trailers", "begun", "complete",
+                 "wanted")  # fmt: skip
+
+    def __init__(self, head: RequestHead, front: Front, buffer: int, complete: bool) -> None:
+        self.complete = complete
+        self.begun = False
+        self.wanted = True
+        self._chunked = head.framing.kind is CHUNKED
+        self._front = front
+        self._buffer = buffer
+        self._connection: BackendConnection | None = None
+        self._held: list[bytes] = []
+        self._size = 0
+        self._trailers: Fields = []
+
+    def __repr__(self) -> str:
+        return f"<Upload {'complete' if self.complete else 'coming'} held={self._size} begun={self.begun}>"
+
+    def add(self, data: bytes) -> None:
+        """A part arrived."""
+        if self._connection is not None:
+            self._pass(self._connection, data)
+            return
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= self._buffer:
+            self._front.pause_request()
+
+    def end(self, trailers: Fields) -> None:
+        """The last part had arrived."""
+        self.complete = True
+        self._trailers = trailers
+        if self._connection is not None:
+            self._pass_end(self._connection)
+
+    def begin(self, connection: BackendConnection) -> None:
+        """The head was sent here: send what is held, and what comes from now on."""
+        self._connection = connection
+        held, self._held = self._held, []
+        for data in held:
+            self._pass(connection, data)
+        if self.complete:
+            self._pass_end(connection)
+        elif self._size >= self._buffer and not connection.blocked:
+            self._front.resume_request()
+        self._size = 0
+
+    def lose(self) -> None:
+        """The connection is lost: what comes from now on is held again."""
+        self._connection = None
+
+    def stop(self) -> None:
+        """The backend wants no more: the rest is read and dropped, so that the client can finish sending."""
+        self.wanted = False
+        self._front.resume_request()
+
+    def pause(self) -> None:
+        """The backend does not read."""
+        if not self.complete and self.wanted:
+            self._front.pause_request()
+
+    def resume(self) -> None:
+        """It reads again."""
+        if not self.complete:
+            self._front.resume_request()
+
+    def _pass(self, connection: BackendConnection, data: bytes) -> None:
+        if self.wanted:
+            self.begun = True
+            connection.write(chunk(data) if self._chunked else data)
+
+    def _pass_end(self, connection: BackendConnection) -> None:
+        if self.wanted and self._chunked:
+            self.begun = True
+            connection.write(last_chunk(trailer_fields(self._trailers)))

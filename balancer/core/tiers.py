@@ -41,19 +41,17 @@ def weights(members: Sequence[Member], slow_start: float, now: float) -> tuple[l
     A backend that came back gets a tenth of its weight at first and grows by tenths over ``slow_start`` seconds;
     while one does, all weights are scaled by :data:`RAMP_STEPS`. Only their relation means anything.
     """
-    steps = [_step(member, slow_start, now) for member in members]
-    if not any(steps):
+    step = slow_start / RAMP_STEPS
+    scaled, again = [], inf
+    for member in members:
+        since = member.backend.up_since
+        steps = RAMP_STEPS if not slow_start or since is None else min(int((now - since) / step), RAMP_STEPS)
+        if steps < RAMP_STEPS and since is not None:
+            again = min(again, since + (steps + 1) * step)
+        scaled.append(member.spec.weight * max(1, steps))
+    if again == inf:
         return [member.spec.weight for member in members], inf
-    scaled = [member.spec.weight * (step or RAMP_STEPS) for member, step in zip(members, steps, strict=True)]
-    return scaled, now + slow_start / RAMP_STEPS
-
-
-def _step(member: Member, slow_start: float, now: float) -> int:
-    """1 to 9 while the member is in slow start, 0 where it is not."""
-    since = member.backend.up_since
-    if not slow_start or since is None or now - since >= slow_start:
-        return 0
-    return min(RAMP_STEPS - 1, max(1, int(RAMP_STEPS * (now - since) / slow_start)))
+    return scaled, again
 
 
 def surplus(members: Sequence[Member], max_share: float) -> Backend | None:

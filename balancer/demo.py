@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
@@ -60,8 +61,12 @@ class Sample(Resource):
         if not self.delay:
             return answer
         later = self.reactor.callLater(self.delay, self._finish, request, answer)
-        request.notifyFinish().addErrback(lambda gone: later.cancel() if later.active() else None)
+        request.notifyFinish().addErrback(self._gone, later)
         return NOT_DONE_YET
+
+    def _gone(self, failure: Failure, later: IDelayedCall) -> None:
+        """The client left before the answer."""
+        later.cancel()
 
     def _finish(self, request: Request, answer: bytes) -> None:
         request.write(answer)
@@ -129,8 +134,6 @@ class Demonstration(MultiService):
 
     def stopService(self) -> Any:
         """Stop the balancer, then the backends it used."""
-        from twisted.internet.defer import Deferred
-
         return Deferred.fromCoroutine(self._stop())
 
     def _listen(self, site: Site, port: int = 0) -> int:
@@ -141,7 +144,8 @@ class Demonstration(MultiService):
     def _turn(self, on: bool) -> None:
         if on and self.blue is None:
             self.blue = self.reactor.listenTCP(self._blue_port, self._blue_site, interface=LOOPBACK)
-            self._blue_port = self.blue.getHost().port
+            host: Any = self.blue.getHost()
+            self._blue_port = host.port
         elif not on and self.blue is not None:
             self.blue.stopListening()
             self.blue = None

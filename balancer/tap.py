@@ -6,6 +6,7 @@ It turns options into a configuration and a configuration into a service. It nev
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, Service
@@ -35,11 +36,11 @@ class Options(usage.Options):
         "Without a file: --http 8080 --to 10.0.0.1:80 --to 10.0.0.2:80, or --tcp 5432 --to db1:5432. "
         "With one: --config balancer.toml (see docs/configuration.md); --check only reads it."
     )
-    optFlags: ClassVar[list[list[str]]] = [
+    optFlags: ClassVar[list[Any]] = [
         ["check", None, "Read the configuration, report every mistake, and exit."],
         ["demo", None, "Start sample backends in this process and balance them."],
     ]
-    optParameters: ClassVar[list[list[Any]]] = [
+    optParameters: ClassVar[list[Any]] = [
         ["config", "c", None, "The configuration file (TOML)."],
         ["balance", "b", "", "How a server is picked, for example leastconn; with --to."],
         ["access-log", None, "", "Where the access log goes, - for standard output; with --to."],
@@ -104,7 +105,7 @@ def _leave(problem: str) -> None:
 
 def makeService(options: Options) -> IService:
     """The service that twistd runs."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor  # noqa: TID251 - the one place
 
     if options["demo"]:
         http = (options["http"] or [DEMO_HTTP])[0]
@@ -113,7 +114,7 @@ def makeService(options: Options) -> IService:
     else:
         assert options.configuration is not None  # postOptions read it
         inner = BalancerService(options.configuration, reactor)
-    parent = options.parent or {}
+    parent: Any = options.parent or {}
     return Program(inner, options["config"], reactor, bool(parent.get("nodaemon", True)), parent.get("pidfile"))
 
 
@@ -155,16 +156,27 @@ class Program(Service):
         self.reactor.callWhenRunning(self._install_signals)
 
     def stopService(self) -> "Deferred[None]":
-        """Drain and stop."""
+        """Drain and stop; another SIGINT or SIGTERM ends the drain."""
         super().stopService()
+        if isinstance(self.inner, BalancerService):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._later(self.inner.hurry))
         stopped: Deferred[None] = maybeDeferred(self.inner.stopService)
         return stopped
 
     def _install_signals(self) -> None:
         if self.config is not None:
-            signal.signal(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self._reload))
+            signal.signal(signal.SIGHUP, self._later(self._reload))
         if isinstance(self.inner, BalancerService):
-            signal.signal(signal.SIGUSR1, lambda number, frame: self.reactor.callFromThread(self.inner.reopen_logs))
+            signal.signal(signal.SIGUSR1, self._later(self.inner.reopen_logs))
+
+    def _later(self, action: Callable[[], object]) -> Callable[..., None]:
+        """A signal handler: signals come between any two instructions, the action waits for the reactor's turn."""
+
+        def handle(*signal_and_frame: object) -> None:
+            self.reactor.callFromThread(action)
+
+        return handle
 
     def _reload(self) -> None:
         assert self.config is not None  # the signal is only installed with a file

@@ -1,0 +1,152 @@
+"""The listeners of a running balancer: from a :class:`ListenerConfig` to an open port, and to another configuration.
+
+Part of the composition root: the one place that knows the modes. It never serves a client itself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from balancer.config.schema import ListenerConfig
+from balancer.core.forwarded import Forwarding, random_ids
+from balancer.core.model import join_address
+from balancer.core.record import ConnectionRecord
+from balancer.core.routing import RouteTable
+from balancer.http.factory import ChannelFactory
+from balancer.http.settings import HttpSettings
+from balancer.live import LiveUpstream
+from balancer.net.connector import Connector
+from balancer.net.listen import listen
+from balancer.net.timers import TimerWheel
+from balancer.tcp.factory import ForwardingFactory
+from balancer.tcp.settings import TcpSettings
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every listener of a balancer shares.
+
+    :ivar log: takes the record of each exchange and connection.
+    """
+
+    reactor: Any
+    connector: Connector
+    timers: TimerWheel
+    random: Random
+    wall: Callable[[], float]
+    log: Callable[[ConnectionRecord], None]
+
+
+class OpenListener:
+    """One listener: its factory, and its port once it is open.
+
+    :ivar name: as configured.
+    :ivar config: what it serves by now.
+    """
+
+    def __init__(
+        self, name: str, config: ListenerConfig, shared: Surroundings, upstreams: Mapping[str, LiveUpstream]
+    ) -> None:
+        self.name = name
+        self.config = config
+        self._shared = shared
+        self._port: IListeningPort | None = None
+        self._factory = self._make(upstreams)
+
+    def __repr__(self) -> str:
+        return f"<OpenListener {self.name} {self.config.mode} at {self.address} connections={self.connections}>"
+
+    @property
+    def address(self) -> str:
+        """Where it is open: ``host:port``, a path, or empty while it is not."""
+        if self._port is None:
+            return ""
+        host: Any = self._port.getHost()
+        return join_address(host.host, host.port) if hasattr(host, "port") else str(host.name)
+
+    @property
+    def connections(self) -> int:
+        """Clients connected now."""
+        return self._factory.connections
+
+    def fits(self, config: ListenerConfig) -> bool:
+        """Whether it can take that configuration without another port."""
+        return (config.listen, config.mode) == (self.config.listen, self.config.mode)
+
+    def configure(self, config: ListenerConfig, upstreams: Mapping[str, LiveUpstream]) -> None:
+        """Serve what comes from now on by another configuration."""
+        self.config = config
+        if isinstance(self._factory, ChannelFactory):
+            self._factory.settings = self._http(upstreams)
+            self._factory.limit.maximum = config.max_connections
+        else:
+            target = upstreams[config.to]
+            self._factory.configure(target.upstream, self._tcp(target), target.tls)
+
+    def open(self) -> Deferred[None]:
+        """Listen; fails with a :class:`~balancer.errors.ListenError`."""
+        return listen(self._shared.reactor, self.name, self.config.listen, self._factory).addCallback(self._opened)
+
+    def close(self) -> Deferred[Any]:
+        """Accept no more; connections go on, idle ones of HTTP are closed."""
+        port, self._port = self._port, None
+        stopped = maybeDeferred(port.stopListening) if port is not None else maybeDeferred(bool)
+        if isinstance(self._factory, ChannelFactory):
+            self._factory.drain()
+        return stopped
+
+    def abort_all(self) -> None:
+        """Reset what is left."""
+        self._factory.abort_all()
+
+    def _opened(self, port: IListeningPort) -> None:
+        self._port = port
+        log.info(
+            "listener '{name}' is open at {address} ({mode})",
+            name=self.name,
+            address=self.address,
+            mode=self.config.mode,
+        )
+
+    def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory:
+        if self.config.mode == "http":
+            return ChannelFactory(self._http(upstreams), max_connections=self.config.max_connections)
+        target, shared = upstreams[self.config.to], self._shared
+        return ForwardingFactory(
+            target.upstream, shared.connector, shared.timers, self._tcp(target), tls=target.tls, wall=shared.wall
+        )
+
+    def _http(self, upstreams: Mapping[str, LiveUpstream]) -> HttpSettings:
+        config, shared = self.config, self._shared
+        return HttpSettings(
+            name=self.name,
+            routes=RouteTable(config.route),
+            upstreams={name: upstreams[name].http for name in config.upstreams},
+            forwarding=Forwarding(config.forwarded, random_ids(shared.random)),
+            timers=shared.timers,
+            wall=shared.wall,
+            random=shared.random,
+            log=shared.log,
+            default=config.to,
+            limits=config.limits,
+            timeouts=config.timeouts,
+            buffer=config.buffer,
+            scheme=b"https" if config.listen.startswith(("ssl:", "tls:")) else b"http",
+        )
+
+    def _tcp(self, target: LiveUpstream) -> TcpSettings:
+        return TcpSettings(
+            name=self.name,
+            timeouts=self.config.timeouts,
+            backend_timeouts=target.config.timeouts,
+            max_connections=self.config.max_connections,
+            buffer=self.config.buffer,
+            log=self._shared.log,
+        )

@@ -1,0 +1,266 @@
+"""The composition root: builds everything from a frozen configuration, starts and stops it in order, drains.
+
+An ``IService`` for any Twisted application. It never parses a configuration file (``config`` does), never carries a
+byte and never imports the reactor: that is an argument.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IResolver
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from balancer.admin.access_log import AccessLog, sink_for
+from balancer.admin.event_log import EventLog
+from balancer.config.diff import difference
+from balancer.config.schema import Configuration, UpstreamConfig
+from balancer.config.vocabulary import Vocabulary
+from balancer.core import selection
+from balancer.core.access_log import AccessLogSettings
+from balancer.core.model import AdminState, Backend
+from balancer.core.record import ConnectionRecord
+from balancer.discovery.names import Names
+from balancer.discovery.resolver import make_resolver
+from balancer.errors import ListenError
+from balancer.health.monitor import Monitor
+from balancer.interfaces import IProbePlugin, ISelectorPlugin
+from balancer.listeners import OpenListener, Surroundings
+from balancer.live import LiveUpstream
+from balancer.net.connector import Connector
+from balancer.net.timers import TimerWheel
+from balancer.net.tls import TlsClients
+from balancer.plugins import every, named
+from balancer.registry import Registry
+
+TICK = 1.0
+"""Seconds between looks at what time alone brings: ejections that end, slow start. It only bounds how late the log
+tells of them; traffic looks by itself."""
+
+DRAIN_LOOK = 0.05
+"""Seconds between looks at how many connections are left while draining: below what a person notices."""
+
+
+def vocabulary() -> Vocabulary:
+    """What the plugins of this installation add to the configuration: probes and selectors."""
+    return Vocabulary(
+        checks={name: plugin.settings for name, plugin in every(IProbePlugin).items()},
+        selectors=lambda text: selection.check(text, partial(named, ISelectorPlugin)),
+    )
+
+
+class BalancerService(Service):
+    """A whole balancer.
+
+    :param configuration: what to serve; :meth:`reload` replaces it.
+    :param reactor: TCP, time and (for host names) UDP.
+    :param random: chance for selection and jitter; the system's where none is given.
+    :param resolver: resolves host names; the system's files and name servers where none is given.
+    :raises TlsSettingsError: a file that TLS to a backend needs cannot be used.
+    :ivar registry: all upstreams and backends, to read and to administer.
+    :ivar monitor: the probes.
+    :ivar listeners: by name.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        reactor: Any,
+        *,
+        random: Random | None = None,
+        resolver: IResolver | None = None,
+        wall: Callable[[], float] = time.time,  # noqa: TID251 - the composition root brings the clock
+    ) -> None:
+        self.configuration = configuration
+        self.reactor = reactor
+        self.random = random or Random()
+        self.registry = Registry(reactor.seconds, self.random)
+        self.monitor = Monitor(self.registry, reactor, self.random)
+        self.upstreams: dict[str, LiveUpstream] = {}
+        self.listeners: dict[str, OpenListener] = {}
+        self.access_log: AccessLog | None = None
+        self._timers = TimerWheel(reactor)
+        self._connector = Connector(reactor, self._timers)
+        self._names = Names(resolver or make_resolver(reactor), reactor, self.random, configuration.resolve)
+        self._shared = Surroundings(reactor, self._connector, self._timers, self.random, wall, self._log_record)
+        self._ticking = LoopingCall(self.registry.tick)
+        self._ticking.clock = reactor
+        self._leaving: list[OpenListener] = []
+        self._hurried = False
+        self.registry.subscribe(EventLog())
+        self._compose(configuration)
+
+    def __repr__(self) -> str:
+        return f"<BalancerService listeners={sorted(self.listeners)} {self.registry!r}>"
+
+    # -- the operator's words -----------------------------------------------------------------------------------
+
+    def drain(self, address: str, reason: str = "drained by the operator") -> list[Backend]:
+        """No new work for the server at ``host:port``, at any listener; what runs may finish.
+
+        :raises UnknownName: there is no such backend.
+        """
+        return self.registry.administer(address, AdminState.DRAIN, reason)
+
+    def maint(self, address: str, reason: str = "taken out by the operator") -> list[Backend]:
+        """As :meth:`drain`, and no probes either."""
+        return self.registry.administer(address, AdminState.MAINT, reason)
+
+    def enable(self, address: str, reason: str = "enabled by the operator") -> list[Backend]:
+        """Give the server back to traffic."""
+        return self.registry.administer(address, AdminState.READY, reason)
+
+    def reload(self, configuration: Configuration) -> "Deferred[None]":
+        """Serve another configuration: what it does not change goes on untouched, connections included.
+
+        Fires when the listeners that are new are open; one that cannot open is logged, the others serve.
+
+        :raises TlsSettingsError: a file that TLS to a backend needs cannot be used; nothing is changed.
+        """
+        changes = difference(self.configuration, configuration)
+        self._compose(configuration)
+        for change in changes:
+            self.log.info("reload: {change}", change=str(change))
+        self._start_behind()
+        return Deferred.fromCoroutine(self._exchange_ports())
+
+    def reopen_logs(self) -> None:
+        """Open the access log's path again, after it was rotated away."""
+        if self.access_log is not None:
+            self.access_log.reopen()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """Open the listeners (called while there may still be the privilege for ports below 1024).
+
+        :raises ListenError: one cannot open; none is left open.
+        """
+        super().privilegedStartService()
+        failures: list[Failure] = []
+        for listener in self.listeners.values():
+            listener.open().addErrback(failures.append)
+        if failures:
+            for listener in self.listeners.values():
+                listener.close()
+            failures[0].raiseException()
+
+    def startService(self) -> None:
+        """Resolve, probe, serve."""
+        super().startService()
+        self._open_access_log(self.configuration.access_log)
+        self._start_behind()
+        self.monitor.start()
+        self._ticking.start(TICK, now=False)
+
+    def stopService(self) -> "Deferred[None]":
+        """Stop accepting, let what runs finish for ``drain`` seconds, abort the rest, then stop all behind it."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def hurry(self) -> None:
+        """End the drain that is under way: what is left is aborted now."""
+        self._hurried = True
+
+    async def _stop(self) -> None:
+        self._leaving += self.listeners.values()
+        for listener in self._leaving:
+            await listener.close()
+        await self._drain(self._leaving)
+        self.monitor.stop()
+        if self._ticking.running:
+            self._ticking.stop()
+        for live in self.upstreams.values():
+            live.stop()
+        self._names.stop()
+        if self.access_log is not None:
+            self.access_log.stop()
+
+    async def _drain(self, listeners: list[OpenListener]) -> None:
+        """Wait for their connections to end by themselves; then end them."""
+        limit = self.configuration.drain
+        left = sum(listener.connections for listener in listeners)
+        if left and limit:
+            self.log.info("draining: {left} connection(s) may finish within {limit:g} s", left=left, limit=limit)
+        end = self.reactor.seconds() + limit
+        while left and self.reactor.seconds() < end and not self._hurried:
+            await deferLater(self.reactor, DRAIN_LOOK)
+            left = sum(listener.connections for listener in listeners)
+        if left:
+            self.log.warn("the time to drain is over: {left} connection(s) are aborted", left=left)
+            for listener in listeners:
+                listener.abort_all()
+
+    # -- building -----------------------------------------------------------------------------------------------
+
+    def _compose(self, configuration: Configuration) -> None:
+        """Make upstreams and listeners what the configuration says. What can fail fails before anything changes."""
+        tls = {name: TlsClients(config.tls) for name, config in configuration.upstream.items() if config.tls}
+        self.registry.apply(configuration)
+        old, self.configuration = self.upstreams, configuration
+        wanted = configuration.upstream.items()
+        self.upstreams = {name: self._live(old.get(name), name, config, tls.get(name)) for name, config in wanted}
+        for name, config in configuration.listener.items():
+            listener = self.listeners.get(name)
+            if listener is not None and listener.fits(config):
+                listener.configure(config, self.upstreams)
+                continue
+            if listener is not None:
+                self._leaving.append(listener)
+            self.listeners[name] = OpenListener(name, config, self._shared, self.upstreams)
+        for name in [name for name in self.listeners if name not in configuration.listener]:
+            self._leaving.append(self.listeners.pop(name))
+        self._replaced = [live for name, live in old.items() if self.upstreams.get(name) is not live]
+
+    def _live(
+        self, old: LiveUpstream | None, name: str, config: UpstreamConfig, tls: TlsClients | None
+    ) -> LiveUpstream:
+        if old is not None and old.config == config:
+            return old
+        return LiveUpstream(config, self.registry.upstream(name), tls, self._connector, self._timers)
+
+    def _start_behind(self) -> None:
+        """Start the upstreams that are new, then stop those they replace, so that names both have stay known."""
+        for live in self.upstreams.values():
+            live.start(self.registry, self._names)
+        replaced, self._replaced = self._replaced, []
+        for live in replaced:
+            live.stop()
+
+    async def _exchange_ports(self) -> None:
+        """Close the listeners that left, open those that came; the old ones' connections drain meanwhile."""
+        leaving, self._leaving = self._leaving, []
+        for listener in leaving:
+            await listener.close()
+        for listener in self.listeners.values():
+            if listener.address:
+                continue
+            try:
+                await listener.open()
+            except ListenError as error:
+                self.log.error("{problem}", problem=str(error))
+        if leaving:
+            drained = Deferred.fromCoroutine(self._drain(leaving))
+            drained.addErrback(lambda failure: self.log.failure("draining failed", failure))
+
+    # -- logs ---------------------------------------------------------------------------------------------------
+
+    def _open_access_log(self, settings: AccessLogSettings | None) -> None:
+        if settings is None:
+            return
+        access_log = AccessLog(settings, self.reactor, sink_for(settings, sys.stdout.fileno()))
+        access_log.start()
+        self.access_log = access_log
+
+    def _log_record(self, record: ConnectionRecord) -> None:
+        if self.access_log is not None:
+            self.access_log.log(record)

@@ -9,7 +9,6 @@ written waits in the writer until the reader reads.
 """
 
 from collections.abc import Iterable
-from typing import cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -104,7 +103,7 @@ class MemoryTransport:
         if self.disconnected:
             producer.stopProducing()
         else:
-            self.producer = cast(IPushProducer, producer)
+            self.producer = producer
 
     def unregisterProducer(self) -> None:
         """Forget it."""

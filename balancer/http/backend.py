@@ -17,10 +17,9 @@ from zope.interface import implementer
 from balancer.core.model import Backend
 from balancer.core.termination import Termination
 from balancer.errors import BadResponse
-from balancer.http.transport import IStreamTransport
 from balancer.http1.heads import EndOfMessage, Fields, ResponseHead
 from balancer.http1.parser import NEED_DATA, PAUSED, ResponseParser
-from balancer.net.flow import CONSUMER, ENDED, Flow, tune
+from balancer.net.flow import CONSUMER, ENDED, Flow, IConnection, tune
 from balancer.net.tls import can_half_close
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class BackendConnection(Protocol):
     :ivar idle_since: when its last response was finished (set by the pool).
     """
 
-    transport: IStreamTransport
+    transport: IConnection
     noisy: ClassVar[bool] = False
 
     def __init__(self, home: "HttpUpstream", backend: Backend, user: BackendUser) -> None:

@@ -19,11 +19,10 @@ from balancer.http.closing import Closing
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
 from balancer.http.messages import new_record, refused_record
-from balancer.http.transport import IStreamTransport
 from balancer.http1.heads import CHUNKED, EndOfMessage, Fields, Framing, RequestHead
 from balancer.http1.parser import NEED_DATA, PAUSED, RequestParser
 from balancer.http1.serialize import chunk, last_chunk, response_head
-from balancer.net.flow import BUSY, ENDED, HOLD, Flow, tune
+from balancer.net.flow import BUSY, ENDED, HOLD, Flow, IConnection, tune
 from balancer.net.tls import can_half_close
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class HttpChannel(Protocol):
     :param factory: its settings are asked anew for each request.
     """
 
-    transport: IStreamTransport
+    transport: IConnection
     can_tunnel = True
     speaks_interim = True
 

@@ -8,8 +8,7 @@ and only then is the socket closed. It never decides that a connection is to end
 from collections.abc import Callable
 
 from balancer.core.timeouts import ClientTimeouts
-from balancer.http.transport import IStreamTransport
-from balancer.net.flow import BUSY, HOLD, Flow
+from balancer.net.flow import BUSY, HOLD, Flow, IConnection
 from balancer.net.timers import Timer, TimerWheel
 from balancer.net.tls import can_half_close
 
@@ -24,7 +23,7 @@ class Closing:
 
     def __init__(
         self,
-        transport: IStreamTransport,
+        transport: IConnection,
         flow: Flow,
         timers: TimerWheel,
         timeouts: ClientTimeouts,

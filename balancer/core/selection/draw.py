@@ -39,8 +39,9 @@ class Draw:
         if not self.members:
             return []
         drawn = [self.one()]
-        for _ in range(min(count, len(self.members) - 1) * TRIES):
-            if len(drawn) == count:
+        wanted = min(count, len(self.members))
+        for _ in range(wanted * TRIES):
+            if len(drawn) == wanted:
                 break
             member = self.one()
             if member not in drawn:

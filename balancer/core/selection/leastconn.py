@@ -56,17 +56,19 @@ class Scan:
 class Standings:
     """A heap of what the loads were; never longer than 2 n, for it is made anew after n changes.
 
-    An entry is a load, a tie-break (exponential with rate weight: the smallest of equals by weight), a serial number
-    (so that members are never compared) and the member.
+    An entry is a load, a tie-break, a serial number (so that members are never compared) and the member. The tie-break
+    is a virtual time as in fair queueing: each pick sets a member back by 1 / weight, so equals take turns by weight.
     """
 
-    __slots__ = ("_heap", "_left", "_members", "_random", "_serial")
+    __slots__ = ("_heap", "_left", "_members", "_random", "_serial", "_time")
 
     def __init__(self, members: Sequence[Member], random: Random) -> None:
         self._members = {member.backend: member for member in members}
         self._random = random
         self._serial = count()
-        self._read()
+        self._heap: list[tuple[float, float, int, Member]] = []
+        self._time = 0.0
+        self._left = 0  # read when first asked
 
     def least(self) -> Member:
         """The least loaded, so far as is known, now expected to have one lease more."""
@@ -75,9 +77,10 @@ class Standings:
         self._left -= 1
         heap = self._heap
         while True:
-            known, _, _, member = heap[0]
+            known, time, _, member = heap[0]
             found = load(member)
             if found <= known:
+                self._time = max(self._time, time)
                 heapreplace(heap, self._entry(member, (member.backend.active + 1) / member.weight))
                 return member
             heapreplace(heap, self._entry(member, found))
@@ -93,12 +96,16 @@ class Standings:
             heappush(self._heap, self._entry(ours, load(ours)))
 
     def _read(self) -> None:
-        self._heap = [self._entry(member, load(member)) for member in self._members.values()]
+        self._time = 0.0
+        self._heap = [
+            (load(member), self._random.random() / member.weight, next(self._serial), member)
+            for member in self._members.values()
+        ]
         heapify(self._heap)
         self._left = len(self._members)
 
     def _entry(self, member: Member, found: float) -> tuple[float, float, int, Member]:
-        return (found, self._random.expovariate(member.weight), next(self._serial), member)
+        return (found, self._time + 1 / member.weight, next(self._serial), member)
 
 
 @implementer(ISelector)

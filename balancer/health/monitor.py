@@ -152,8 +152,10 @@ class Monitor:
                 stream = parked
             else:
                 stream = ProbeStream(backend, check, name, self._surroundings)
+            before = parked
+            if before is None and old_check is not None:
+                before = self._streams.get((backend, old_check))
             self._streams[backend, check] = stream
-            before = parked or (self._streams.get((backend, old_check)) if old_check is not None else None)
             stream.start(before)
             if parked is not None and parked is not stream:
                 parked.stop()

@@ -196,7 +196,8 @@ class ProbeStream:
     def _tell(self, reason: str) -> None:
         """The last thing any method does: whoever hears of it may stop the stream."""
         now = self._surroundings.reactor.seconds()
-        self.backend.judge(self.check, self.machine.health, reason, now, waits=self._waits)
+        waits = self._waits and self.machine.health is Health.UNKNOWN
+        self.backend.judge(self.check, self.machine.health, reason, now, waits=waits)
 
     def _log(self, result: ProbeResult, unexpected: Failure | None) -> None:
         """A plugin's own fault, once until it changes."""

@@ -21,7 +21,7 @@ from balancer.core.pool import PoolPolicy
 from balancer.core.record import ExchangeRecord
 from balancer.core.route_spec import RouteSpec
 from balancer.core.routing import RouteTable
-from balancer.core.timeouts import BackendTimeouts
+from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
 from balancer.core.upstream import Upstream, UpstreamPolicy
 from balancer.http.factory import ChannelFactory
 from balancer.http.settings import HttpSettings
@@ -77,6 +77,7 @@ class Party(Protocol):
 class Bench:
     """A listener with one upstream named ``web`` of ``backends`` servers (10.0.0.1:80 and so on, taken in order).
 
+    :param timeouts: of the upstream; ``clients``: of the listener.
     :param routes: none by default: all goes to ``web``.
     :param settings: further fields of :class:`HttpSettings`.
     :ivar records: what was logged.
@@ -88,6 +89,7 @@ class Bench:
         *,
         policy: UpstreamPolicy | None = None,
         timeouts: BackendTimeouts | None = None,
+        clients: ClientTimeouts | None = None,
         pool: PoolPolicy | None = None,
         routes: Iterable[RouteSpec] = (),
         more: Mapping[str, Upstream] | None = None,
@@ -115,6 +117,7 @@ class Bench:
             "wall": lambda: EPOCH + self.reactor.seconds(),
             "random": Random(1),
             "log": self.records.append,
+            "timeouts": clients or ClientTimeouts(),
         }
         self.settings = HttpSettings(**(chosen | settings))
         self.factory = ChannelFactory(self.settings, max_connections=max_connections)

@@ -53,6 +53,7 @@ class Side:
 
     __slots__ = (
         "_aborted",
+        "_end_sent",
         "alive",
         "client",
         "flow",
@@ -75,6 +76,7 @@ class Side:
         self.gone = True
         self.lingering = False
         self._aborted = False
+        self._end_sent = False
 
     def __repr__(self) -> str:
         kind = "client" if self.client else "backend"
@@ -108,6 +110,7 @@ class Side:
 
     def writeConnectionLost(self) -> None:
         """All is written, and our end with it."""
+        self._end_sent = True
         if self.pair is not None:
             self.pair.flushed(self)
 
@@ -147,7 +150,10 @@ class Side:
             return
         self.lingering = True
         self._take_no_more()
-        self.end()
+        if self._end_sent:
+            self.writeConnectionLost()
+        else:
+            self.end()
 
     def abort(self) -> None:
         """Reset; what waits is dropped."""

@@ -22,10 +22,14 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
     Completing twice is completing once. What :func:`~balancer.config.reader.read` returns is complete; whoever builds
     a :class:`Configuration` in Python completes it before use.
     """
+    modes: dict[str, set[str]] = {}
+    for listener in configuration.listener.values():
+        for name in listener.upstreams:
+            modes.setdefault(name, set()).add(listener.mode)
     return replace(
         configuration,
         upstream={
-            name: _completed(upstream, _balance(name, configuration), vocabulary)
+            name: _completed(upstream, TCP_BALANCE if modes.get(name) == {"tcp"} else BALANCE, vocabulary)
             for name, upstream in configuration.upstream.items()
         },
     )
@@ -37,8 +41,3 @@ def _completed(upstream: UpstreamConfig, balance: str, vocabulary: Vocabulary) -
     if check is not None and not isinstance(check, settings):
         check = settings(**{field.name: getattr(check, field.name) for field in fields(CheckSettings)})
     return replace(upstream, balance=upstream.balance or balance, check=check)
-
-
-def _balance(name: str, configuration: Configuration) -> str:
-    modes = {listener.mode for listener in configuration.listener.values() if name in listener.upstreams}
-    return TCP_BALANCE if modes == {"tcp"} else BALANCE

@@ -41,6 +41,7 @@ class Draft:
     def __init__(self, values: dict[str, Any]) -> None:
         self.original = values
         self._left: dict[str, Any] = _copied(values, 0)
+        self._kept: dict[int, list[int]] = {}  # by the identity of a list: which of its items are left
 
     def __repr__(self) -> str:
         return f"<Draft {_packed(self._left)!r}>"
@@ -56,6 +57,7 @@ class Draft:
                 return False
             if has(around, last) and around[last] is not HOLE:
                 around[last] = HOLE
+                self._kept.pop(id(around), None)
                 return True
         return False
 
@@ -87,7 +89,9 @@ class Draft:
         value: Any = self._left
         for step in packed:
             if isinstance(value, list) and isinstance(step, int):
-                kept = [index for index, item in enumerate(value) if item is not HOLE]
+                kept = self._kept.get(id(value))
+                if kept is None:
+                    kept = self._kept[id(value)] = [index for index, item in enumerate(value) if item is not HOLE]
                 step = kept[step] if step < len(kept) else step
             value = value[step] if has(value, step) else None
             path = (*path, step)

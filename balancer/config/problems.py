@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from pydantic_core import ErrorDetails
 from balancer.config.draft import Draft, has
 from balancer.config.schema import Configuration
 from balancer.config.vocabulary import Vocabulary
-from balancer.config.wording import Path, any_of, choices, inside, is_measure, keys_of, shown, table_in, words
+from balancer.config.wording import Path, any_of, choices, inside, is_measure, keys_of, nearest, shown, table_in, words
 from balancer.core.health import CheckSettings
 
 _QUOTED = re.compile(r'"([a-z_]+)"')
@@ -109,10 +108,10 @@ class Translator:
         annotation = self.annotation(path)
         said = "another value" if annotation is None else words(annotation)
         allowed = said if annotation is None or is_measure(annotation) else complaint or said
-        near = get_close_matches(value, choices(annotation), 1) if isinstance(value, str) else []
+        near = nearest(value, choices(annotation))
         # Keys that a complaint about a whole table names: while one of them is wrong, so is the complaint.
         about = tuple((*path, key) for key in _QUOTED.findall(complaint)) if isinstance(value, dict) else (path,)
-        hint = json.dumps(near[0]) if near else ""
+        hint = json.dumps(near) if near else ""
         return Mistake(path=path, found=shown(value, path), allowed=allowed, hint=hint, about=about)
 
     def _unknown_key(self, path: Path) -> Mistake:
@@ -121,14 +120,14 @@ class Translator:
         if table is CheckSettings:
             table = self._check(self._draft.at(path[:-1]))
         known = list(keys_of(table)) if table is not None else []
-        near = get_close_matches(str(path[-1]), known, 1)
+        near = nearest(path[-1], known)
         allowed = f"{'the keys' if len(known) > 1 else 'the key'} {any_of(known)}" if known else "no such key"
         return Mistake(
             path=path,
             found="an unknown key",
             allowed=allowed,
-            hint=near[0] if near else "",
-            meant=(*path[:-1], near[0]) if near else (),
+            hint=near,
+            meant=(*path[:-1], near) if near else (),
         )
 
     def _path(self, places: tuple[int | str, ...], missing: bool) -> Path:

@@ -99,8 +99,9 @@ class _Reading:
     def _take(self, found: list[Mistake]) -> bool:
         """Remember what is no consequence of another mistake, and take the values out. Whether any was there."""
         touched = {mistake.path for mistake in self.mistakes}
-        touched |= {mistake.meant for mistake in (*self.mistakes, *found)} - {()}
-        self.mistakes += [mistake for mistake in found if not _follows(mistake, touched)]
+        touched |= {mistake.meant for mistake in (*self.mistakes, *found)}
+        wrong = {path[:length] for path in touched for length in range(1, len(path) + 1)}
+        self.mistakes += [mistake for mistake in found if wrong.isdisjoint(mistake.about)]
         removed = [self._remove(mistake.spoils or mistake.path) for mistake in found]
         return any(removed)
 
@@ -127,11 +128,6 @@ class _Reading:
 
 def _is_listen(path: Path) -> bool:
     return len(path) == 3 and path[0] == "listener" and path[2] == "listen"
-
-
-def _follows(mistake: Mistake, touched: Collection[Path]) -> bool:
-    """Whether a mistake is about something that is wrong already."""
-    return any(path[: len(about)] == about for about in mistake.about for path in touched)
 
 
 def _in_order(document: Document, found: list[Mistake]) -> list[Problem]:

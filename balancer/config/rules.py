@@ -4,13 +4,11 @@ Each rule is a function from a configuration to mistakes. Nothing here looks at 
 """
 
 from collections.abc import Callable, Collection, Iterator
-from difflib import get_close_matches
-from itertools import combinations
 
-from balancer.config.listen import place
+from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
-from balancer.config.wording import Path, shown
+from balancer.config.wording import Path, nearest, shown
 from balancer.core.model import join_address, split_address
 from balancer.core.routing import shadowed
 
@@ -42,13 +40,13 @@ def _known_upstreams(configuration: Configuration, upstreams: Collection[str]) -
     for name, listener in configuration.listener.items():
         for path, wanted in _references(("listener", name), listener):
             if wanted not in upstreams:
-                near = get_close_matches(wanted, upstreams, 1)
+                near = nearest(wanted, upstreams)
                 names = ", ".join(sorted(upstreams)) or "none is configured"
                 yield Mistake(
                     path=path,
                     found=f"{shown(wanted)}, which is no upstream",
                     allowed=f"the name of an upstream: {names}",
-                    hint=shown(near[0]) if near else "",
+                    hint=shown(near) if near else "",
                     about=(path,),
                 )
 
@@ -79,16 +77,19 @@ def _targets(configuration: Configuration) -> Iterator[Mistake]:
 
 def _ports(configuration: Configuration) -> Iterator[Mistake]:
     """No two listeners at one place."""
-    places = [(name, place(listener.listen)) for name, listener in configuration.listener.items()]
-    for (first, one), (second, other) in combinations(places, 2):
-        if one.collides(other):
-            text = shown(configuration.listener[second].listen)
+    taken: dict[object, list[tuple[str, Place]]] = {}
+    for name, listener in configuration.listener.items():
+        there = place(listener.listen)
+        neighbours = taken.setdefault(there.port or there.address, [])
+        first = next((other for other, elsewhere in neighbours if there.collides(elsewhere)), None)
+        if first is not None:
             yield Mistake(
-                path=("listener", second, "listen"),
-                found=f'{text}, where listener "{first}" listens already',
+                path=("listener", name, "listen"),
+                found=f'{shown(listener.listen)}, where listener "{first}" listens already',
                 allowed="each port and path once",
-                about=(("listener", second, "listen"), ("listener", first, "listen")),
+                about=(("listener", name, "listen"), ("listener", first, "listen")),
             )
+        neighbours.append((name, there))
 
 
 def _servers(configuration: Configuration) -> Iterator[Mistake]:

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from typing_extensions import Doc
 
 from balancer.config.listen import ALLOWED, checked_listen
 from balancer.config.vocabulary import NO_CHECK, Vocabulary
-from balancer.config.wording import Written, any_of
+from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.forwarded import ForwardedPolicy
 from balancer.core.health import CheckSettings
@@ -104,9 +103,9 @@ def _check(value: object, validated: Any, info: ValidationInfo) -> object:
 
 
 def _wrong_type(kind: object, names: list[str]) -> ValidationError:
-    near = get_close_matches(kind, names, 1) if isinstance(kind, str) else []
+    near = nearest(kind, names)
     allowed = any_of([json.dumps(name) for name in names]) + f' ("{NO_CHECK}" stands alone)' * (kind == NO_CHECK)
-    context = {"allowed": allowed, "hint": json.dumps(near[0]) if near and near[0] != kind else ""}
+    context = {"allowed": allowed, "hint": json.dumps(near) if near and near != kind else ""}
     error = PydanticCustomError("check_type", "{allowed}", context)
     return ValidationError.from_exception_data("check", [InitErrorDetails(type=error, loc=("type",), input=kind)])
 

@@ -6,9 +6,10 @@ This module never validates anything.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import date, time
+from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -140,6 +141,13 @@ def choices(annotation: Any) -> tuple[str, ...]:
     """The texts that an annotation allows by name, for finding the nearest."""
     base, _ = _split(annotation)
     return tuple(str(choice) for choice in get_args(base)) if get_origin(base) is Literal else ()
+
+
+def nearest(word: object, names: Iterable[str]) -> str:
+    """The name that was probably meant; empty where none is near. (Nobody mistypes a name longer than a line.)"""
+    if not isinstance(word, str) or len(word) > MAX_SHOWN:
+        return ""
+    return next(iter(get_close_matches(word, list(names), 1)), "")
 
 
 def any_of(texts: Sequence[str]) -> str:

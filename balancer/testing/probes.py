@@ -1,9 +1,15 @@
-"""A probe plugin whose results the test decides. It connects to nothing."""
+"""Both ends of a probe, for tests: a plugin whose results the test decides, and a backend that the test plays.
+
+Neither opens a socket.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.core.health import CheckSettings
@@ -47,3 +53,46 @@ class ScriptedProbe:
     def _cancel(self, probe: "Deferred[ProbeResult]") -> None:
         self.pending.remove(probe)
         self.cancelled += 1
+
+
+class PlayedBackend:
+    """Plays the backend of one probe, in memory and on a virtual clock: the reactor is :attr:`reactor`.
+
+    :ivar transport: the probe's side of the connection; what it wrote is ``transport.value()``.
+    """
+
+    def __init__(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.transport = StringTransport()
+        self._protocol: Any = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the probe connects to."""
+        return self.reactor.tcpClients[-1][0], self.reactor.tcpClients[-1][1]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the probe has ended the connection (or the attempt to connect)."""
+        if self._protocol is None:
+            return bool(self.reactor.connectors[-1].stoppedConnecting)
+        return bool(self.transport.disconnecting)
+
+    def accept(self) -> None:
+        """The connection is established."""
+        self._protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
+        self._protocol.makeConnection(self.transport)
+
+    def refuse(self, error: Exception) -> None:
+        """It is not."""
+        self.reactor.tcpClients[-1][2].clientConnectionFailed(self.reactor.connectors[-1], Failure(error))
+
+    def send(self, *pieces: bytes) -> None:
+        """The backend sends; a probe that has closed hears nothing."""
+        for piece in pieces:
+            if not self.closed:
+                self._protocol.dataReceived(piece)
+
+    def lose(self, error: Exception | None = None) -> None:
+        """The connection is gone."""
+        self._protocol.connectionLost(Failure(error or ConnectionDone()))

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.plugin import IPlugin
@@ -173,6 +173,8 @@ class HttpProbe:
         try:
             return await _exchange(target, settings, secure, route, reactor)
         except (ResponseFailed, RequestTransmissionFailed, *FAILURES) as error:
+            if isinstance(error, ResponseFailed) and any(reason.check(CancelledError) for reason in error.reasons):
+                raise CancelledError from error  # how the client words it
             return ProbeResult(False, _why(target, settings, route, error))
         finally:
             route.close()
@@ -185,7 +187,8 @@ async def _exchange(
     headers = Headers()
     for name, value in (("User-Agent", AGENT), ("Host", host_field(target, settings, secure)), *settings.headers):
         headers.setRawHeaders(name, [value])
-    url = f"{'https' if secure else 'http'}://{join_address(target.host, target.port)}{settings.path}"
+    # The route decides where it goes and the Host field is set, so the URL's host is nobody's (RFC 6761 section 6.4).
+    url = f"{'https' if secure else 'http'}://target.invalid{settings.path}"
     response = await HTTPClient(_Identity(agent)).request(
         settings.method, url, headers=headers, allow_redirects=False, unbuffered=True, reactor=reactor
     )

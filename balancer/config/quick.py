@@ -1,0 +1,122 @@
+"""A configuration from a few words of a command line: listeners, servers, nothing else.
+
+What it makes is an ordinary :class:`~balancer.config.schema.Configuration`. It never reads the command line itself.
+"""
+
+from collections.abc import Sequence
+
+from balancer.config.completion import completed
+from balancer.config.listen import description, place, split_place
+from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig, checked_address
+from balancer.config.vocabulary import Vocabulary
+from balancer.config.wording import shown
+from balancer.core.access_log import AccessLogSettings
+from balancer.errors import ConfigurationError, Problem, UnknownName
+
+COMMAND_LINE = "command line"
+"""What messages say instead of a file."""
+
+UPSTREAM = "servers"
+"""The name of the one upstream."""
+
+
+def split_listen(text: str | int, option: str) -> tuple[str, int]:
+    """Where to listen, as host (empty: every interface) and port.
+
+    :param text: ``8080``, ``127.0.0.1:8080`` or ``[::1]:8080``.
+    :param option: what the message calls it, for example ``--http``.
+    :raises ConfigurationError: it is none of these.
+    """
+    try:
+        return split_place(str(text))
+    except ValueError as error:
+        raise ConfigurationError(_problem(option, shown(text), str(error))) from None
+
+
+def quick(
+    *,
+    http: Sequence[str | int] = (),
+    tcp: Sequence[str | int] = (),
+    to: Sequence[str] = (),
+    balance: str = "",
+    access_log: str = "",
+    vocabulary: Vocabulary | None = None,
+) -> Configuration:
+    """Listeners that all send to the same servers; everything else has its default.
+
+    :param http: where to listen for HTTP: ``8080``, ``127.0.0.1:8080``, ``[::1]:8080``.
+    :param tcp: where to listen for TCP.
+    :param to: the servers, ``HOST:PORT``.
+    :param balance: how a server is picked; empty for the default of the mode.
+    :param access_log: a file, ``-`` for standard output; empty for none.
+    :raises ConfigurationError: with every mistake; ``key`` is the option.
+    """
+    vocabulary = vocabulary or Vocabulary()
+    places = [("http", text) for text in http] + [("tcp", text) for text in tcp]
+    problems = _missing(places, to) + _bad_servers(to) + _bad_balance(balance, vocabulary)
+    listeners: dict[str, ListenerConfig] = {}
+    for mode, text in places:
+        try:
+            host, port = split_listen(text, f"--{mode}")
+        except ConfigurationError as error:
+            problems += error.problems
+            continue
+        listen = description(host, port)
+        problems += _collisions(mode, text, listen, listeners)
+        listener = ListenerConfig(listen=listen, mode="http" if mode == "http" else "tcp", to=UPSTREAM)
+        listeners[f"{mode}-{_free(port, mode, listeners)}"] = listener
+    if problems:
+        raise ConfigurationError(*problems)
+    servers = tuple(ServerConfig(address=address) for address in to)
+    configuration = Configuration(
+        upstream={UPSTREAM: UpstreamConfig(servers=servers, balance=balance)},
+        listener=listeners,
+        access_log=AccessLogSettings(path=access_log) if access_log else None,
+    )
+    return completed(configuration, vocabulary)
+
+
+def _problem(option: str, found: str, allowed: str) -> Problem:
+    return Problem(file=COMMAND_LINE, line=0, key=option, found=found, allowed=allowed)
+
+
+def _missing(places: Sequence[object], to: Sequence[str]) -> list[Problem]:
+    problems = []
+    if not places:
+        problems.append(_problem("--http", "neither --http nor --tcp", "where to listen, for example --http 8080"))
+    if not to:
+        problems.append(_problem("--to", "no server", "one --to HOST:PORT or more"))
+    return problems
+
+
+def _bad_servers(to: Sequence[str]) -> list[Problem]:
+    problems = []
+    for position, address in enumerate(to):
+        try:
+            checked_address(address)
+        except ValueError as error:
+            problems.append(_problem("--to", shown(address), str(error)))
+        if address in to[:position]:
+            problems.append(_problem("--to", f"{shown(address)} a second time", "each server once"))
+    return problems
+
+
+def _bad_balance(balance: str, vocabulary: Vocabulary) -> list[Problem]:
+    try:
+        if balance:
+            vocabulary.selectors(balance)
+    except (ValueError, UnknownName) as error:
+        return [_problem("--balance", shown(balance), str(error))]
+    return []
+
+
+def _collisions(mode: str, text: str | int, listen: str, listeners: dict[str, ListenerConfig]) -> list[Problem]:
+    there = place(listen)
+    taken = [name for name, listener in listeners.items() if there.collides(place(listener.listen))]
+    return [_problem(f"--{mode}", f"{shown(text)}, where {name} listens already", "each port once") for name in taken]
+
+
+def _free(port: int, mode: str, listeners: dict[str, ListenerConfig]) -> str:
+    """A name for a listener: its port, with a number behind where that is taken (127.0.0.1:80 and [::1]:80)."""
+    names = (str(port), *(f"{port}-{number}" for number in range(2, len(listeners) + 2)))
+    return next(name for name in names if f"{mode}-{name}" not in listeners)

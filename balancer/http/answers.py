@@ -6,8 +6,10 @@ reasons of backends are for the log, not for strangers. What the client itself d
 
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Final
+from typing import Final, Protocol
 
+from balancer.core.termination import Termination
+from balancer.errors import RequestRefused
 from balancer.http.front import Front
 from balancer.http1.heads import LENGTH, NO_BODY, Fields, Framing
 from balancer.http1.serialize import reason as phrase
@@ -35,6 +37,15 @@ class DateField:
             self._second = second
             self._value = formatdate(second, usegmt=True).encode("ascii")
         return self._value
+
+
+class Conditions(Protocol):
+    """What of the listener's settings an answer needs."""
+
+    @property
+    def date(self) -> DateField: ...
+    @property
+    def retry_after(self) -> int: ...
 
 
 class Answer:
@@ -70,3 +81,14 @@ class Answer:
         if has_body:
             front.send_body(self.body)
         front.finish([])
+
+
+def failed(termination: Termination, settings: Conditions) -> Answer:
+    """The answer to a request that ended like this, in general words; 503 says when to try again."""
+    status = termination.status
+    return Answer(status, termination.explanation, settings.date(), settings.retry_after if status == 503 else 0)
+
+
+def refused(refusal: RequestRefused, settings: Conditions) -> Answer:
+    """The answer to a request that is not forwarded, in the refusal's own words."""
+    return Answer(refusal.status, refusal.reason, settings.date())

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
-from balancer.http.answers import Answer
+from balancer.http.answers import refused
 from balancer.http.closing import Closing
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
@@ -242,7 +242,7 @@ class HttpChannel(Protocol):
         settings = self._settings
         total = settings.timers.seconds() - self._begun
         settings.log(refused_record(settings, self._peer.address, self._port, total, refusal))
-        Answer(refusal.status, refusal.reason, settings.date()).send(self, b"", last=True)
+        refused(refusal, settings).send(self, b"", last=True)
 
     # -- the front of the exchange ------------------------------------------------------------------------------------
 

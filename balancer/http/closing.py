@@ -19,7 +19,7 @@ class Closing:
     :param gave_up: called where the client read nothing for ``timeouts.write`` seconds.
     """
 
-    __slots__ = ("_call", "_flow", "_gave_up", "_timeouts", "_timer", "_timers", "_transport")
+    __slots__ = ("_call", "_flow", "_gave_up", "_timeouts", "_timer", "_transport")
 
     def __init__(
         self,
@@ -31,10 +31,9 @@ class Closing:
     ) -> None:
         self._transport = transport
         self._flow = flow
-        self._timers = timers
         self._timeouts = timeouts
         self._gave_up = gave_up
-        self._timer: Timer | None = None
+        self._timer = Timer(timers, self._expired)
         self._call: Callable[[], None] = gave_up
 
     def stalled(self) -> None:
@@ -43,7 +42,7 @@ class Closing:
 
     def reading(self) -> None:
         """The client reads again."""
-        if self._timer is not None and self._call == self._gave_up:
+        if self._call == self._gave_up:
             self._timer.cancel()
 
     def close(self) -> None:
@@ -70,15 +69,11 @@ class Closing:
 
     def done(self) -> None:
         """The connection is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
 
     def _in(self, delay: float, call: Callable[[], None]) -> None:
         self._call = call
-        if self._timer is None:
-            self._timer = self._timers.schedule(delay, self._expired)
-        else:
-            self._timer.rearm(delay)
+        self._timer.rearm(delay)
 
     def _expired(self) -> None:
         self._call()

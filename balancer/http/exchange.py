@@ -12,7 +12,7 @@ from balancer.core.record import ExchangeRecord
 from balancer.core.retry import RetryCondition
 from balancer.core.termination import Termination
 from balancer.errors import BadResponse, RequestRefused
-from balancer.http.answers import Answer
+from balancer.http.answers import failed, refused
 from balancer.http.attempts import Attempts
 from balancer.http.backend import BackendConnection
 from balancer.http.failures import GATEWAY_ERRORS, REFUSALS, connect_failure, response_failure
@@ -23,8 +23,7 @@ from balancer.http.traits import RequestTraits
 from balancer.http.tunnel import Tunnel
 from balancer.http.upload import Upload
 from balancer.http.upstreams import HttpUpstream
-from balancer.http1.heads import NO_BODY, Fields, RequestHead, ResponseHead
-from balancer.net.connector import Attempt
+from balancer.http1.heads import Fields, RequestHead, ResponseHead
 from balancer.net.timers import Timer
 
 NEW, QUEUED, CONNECTING, WAITING, STREAMING, TUNNEL, DONE = range(7)
@@ -41,11 +40,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_attempt", "_attempts", "_begun", "_connection", "_front", "_head", "_lease", "_mark", "_paused", "_peer",
-        "_record", "_request", "_response", "_seconds", "_settings", "_state", "_timer", "_total", "_tunnel",
-        "_upgrade", "_upload", "_way",
+        "_attempts", "_begun", "_connection", "_front", "_head", "_paused", "_peer", "_record", "_request",
+        "_response", "_seconds", "_settings", "_state", "_timer", "_total", "_tunnel", "_upgrade", "_upload", "_way",
     )  # fmt: skip
 
+    _attempts: Attempts
     _request: BackendRequest
     _tunnel: Tunnel
     _way: HttpUpstream
@@ -65,18 +64,15 @@ class Exchange:
         self._head = head
         self._peer = peer
         self._record = record
-        self._begun = self._mark = begun
+        self._begun = begun
         self._upload = Upload(head, front, settings.buffer, complete)
         self._seconds = settings.timers.seconds
         self._state = NEW
         self._upgrade = head.upgrade if may_upgrade(head.upgrade) and front.can_tunnel else None
         self._paused = False  # the client does not read
-        self._attempts: Attempts | None = None
-        self._lease: Lease | None = None
-        self._attempt: Attempt | None = None
         self._connection: BackendConnection | None = None
         self._response: ResponseHead | None = None  # the final head, which went to the client
-        self._timer: Timer | None = None
+        self._timer = Timer(settings.timers, self._timed_out)
         self._total: Timer | None = None
 
     def __repr__(self) -> str:
@@ -92,7 +88,7 @@ class Exchange:
                 raise RequestRefused(501, "CONNECT is not served here", "RFC 9110 section 9.3.6")
             route = settings.routes.match(head.method, head.host, head.path, head.get_all)
         except RequestRefused as refusal:
-            self._fail(Termination.REFUSED, refusal.reason, status=refusal.status, why=refusal.reason, last=True)
+            self._fail(Termination.REFUSED, refusal.reason, refusal=refusal)
             return
         name = settings.default if route is None else route.choose(settings.random)
         if not name:
@@ -106,8 +102,8 @@ class Exchange:
         record.request_id = request.request_id
         if way.timeouts.total:
             self._total = settings.timers.schedule(way.timeouts.total, self._took_too_long)
-        self._mark = now = self._seconds()
-        self._attempts = attempts = Attempts(way.upstream, RequestTraits(head, request.client), record, now)
+        now, traits = self._seconds(), RequestTraits(head, request.client)
+        self._attempts = attempts = Attempts(way, traits, record, self, self._connect_failed, now)
         lease = attempts.first(now)
         if lease is not None:
             self._use(lease)
@@ -123,57 +119,37 @@ class Exchange:
             return
         self._state = QUEUED
         self._record.note(f"every backend is full: place {len(line)} in the queue")
-        self._arm(line.policy.timeout)
+        self._timer.rearm(line.policy.timeout)
 
     def vacancy(self) -> Lease | None:
         """In the queue: there may be room."""
-        assert self._attempts is not None
         return self._attempts.vacancy(self._seconds())
 
     def admitted(self, lease: Lease) -> None:
         """In the queue: there is."""
-        self._disarm()
+        self._timer.cancel()
         self._use(lease)
 
     # -- lease, connection ------------------------------------------------------------------------------------------
 
     def _use(self, lease: Lease, fresh: bool = False) -> None:
-        """Send the request to this backend, on a kept connection where there is one and none was asked for."""
-        record, now = self._record, self._seconds()
-        if record.queue is None:
-            record.queue = now - self._mark
-        self._lease = lease
-        self._mark = now
-        record.backend = lease.backend.address
-        record.attempts += 1
-        connection = None if fresh else self._way.take(lease.backend, now)
-        record.reused = connection is not None
-        if connection is not None:
-            self._send(connection)
-            return
+        """Send the request to this backend."""
         self._state = CONNECTING
-        self._attempt = self._way.connect(lease, self, self._connect_failed)
-
-    def backend_connected(self, connection: BackendConnection) -> None:
-        """A new connection is open."""
-        self._attempt = None
-        self._send(connection)
+        connection = self._attempts.use(lease, fresh, self._seconds())
+        if connection is not None:
+            self.backend_connected(connection)
 
     def _connect_failed(self, outcome: Outcome, reason: str) -> None:
-        attempt, self._attempt = self._attempt, None
-        handshaking = attempt is not None and attempt.handshaking
-        self._attempt_failed(connect_failure(outcome, handshaking), outcome, "connect-failure", reason)
+        termination = connect_failure(outcome, self._attempts.failed())
+        self._attempt_failed(termination, outcome, "connect-failure", reason)
 
     def _attempt_failed(
         self, termination: Termination, outcome: Outcome, condition: RetryCondition | None, reason: str
     ) -> None:
         """No response came from this backend: try another, or answer with what happened."""
         self._record.note(f"{self._record.backend}: {termination.value}: {reason}")
-        assert self._attempts is not None
-        lease, self._lease = self._lease, None
         now = self._seconds()
-        if lease is not None:
-            lease.release(outcome, now)
+        self._attempts.release(outcome, now)
         again = self._attempts.another(condition, self._head.method, self._upload.begun, now)
         if again is not None:
             self._use(again)
@@ -182,20 +158,17 @@ class Exchange:
 
     # -- the request goes to the backend ----------------------------------------------------------------------------
 
-    def _send(self, connection: BackendConnection) -> None:
-        """Send the head, and what of the body is here."""
-        assert self._lease is not None
-        now, record = self._seconds(), self._record
-        record.connect = now - self._mark + (record.connect or 0.0)
-        self._mark = now
+    def backend_connected(self, connection: BackendConnection) -> None:
+        """There is a connection, kept or new: send the head, and what of the body is here."""
+        way = self._way
+        lease = self._attempts.connected(self._seconds())
         self._state = WAITING
         self._connection = connection
-        closing = not self._way.policy.idle and self._upgrade is None
-        self._arm(self._way.timeouts.first_byte)
         if self._paused:
             connection.pause()
-        head = backend_head(self._head, self._request, self._lease, closing)
-        connection.send_request(self, self._head.method, head)
+        self._timer.rearm(way.timeouts.first_byte)
+        closing = not way.policy.idle and self._upgrade is None
+        connection.send_request(self, self._head.method, backend_head(self._head, self._request, lease, closing))
         self._upload.begin(connection)
 
     def request_body(self, data: bytes) -> None:
@@ -212,7 +185,7 @@ class Exchange:
     def _sent_more(self) -> None:
         """The first byte of the response is waited for from the request's end, so from here at the earliest."""
         if self._state == WAITING:
-            self._arm(self._way.timeouts.first_byte)
+            self._timer.rearm(self._way.timeouts.first_byte)
 
     def backend_blocked(self) -> None:
         """The backend does not read."""
@@ -226,23 +199,16 @@ class Exchange:
 
     # -- the response goes to the client ------------------------------------------------------------------------------
 
-    def _first_byte(self) -> None:
-        assert self._lease is not None
-        if self._lease.latency is None:
-            now = self._seconds()
-            self._lease.first_byte(now)
-            self._record.first_byte = now - self._mark
-
     def response_interim(self, head: ResponseHead) -> None:
         """A 1xx goes on to whoever understands it (RFC 9110 section 15.2)."""
-        self._first_byte()
-        self._arm(self._way.timeouts.first_byte)
+        self._attempts.first_byte(self._seconds())
+        self._timer.rearm(self._way.timeouts.first_byte)
         if self._front.speaks_interim:
             self._front.send_interim(head.status, head.reason, response_fields(head.fields, head.connection))
 
     def response_head(self, head: ResponseHead) -> None:
         """The final head."""
-        self._first_byte()
+        self._attempts.first_byte(self._seconds())
         if head.status == 101:
             self._switch(head)
             return
@@ -256,14 +222,14 @@ class Exchange:
             if head.status >= 300 or not head.keep_alive:
                 self._upload.stop()
             last = not self._upload.wanted or (self._head.expect_continue and not self._record.bytes_in)
-        self._arm(self._way.timeouts.idle)
+        self._timer.rearm(self._way.timeouts.idle)
         fields = client_fields(head, self._settings)
         self._front.send_head(head.status, head.reason, fields, client_framing(head), last)
 
     def response_body(self, data: bytes) -> None:
         """A part of its body."""
         self._record.bytes_out += len(data)
-        self._arm(self._way.timeouts.idle)
+        self._timer.rearm(self._way.timeouts.idle)
         self._front.send_body(data)
 
     def response_flush(self) -> None:
@@ -277,14 +243,14 @@ class Exchange:
         if self._connection is not None:
             self._connection.pause()
             if self._state == STREAMING:
-                self._disarm()
+                self._timer.cancel()
 
     def resume_response(self) -> None:
         """The client reads again."""
         self._paused = False
         if self._connection is not None:
             if self._state == STREAMING:
-                self._arm(self._way.timeouts.idle)
+                self._timer.rearm(self._way.timeouts.idle)
             self._connection.resume()
 
     def response_end(self, trailers: Fields) -> None:
@@ -316,23 +282,16 @@ class Exchange:
         self._record.status = 101
         if self._total is not None:
             self._total.cancel()  # a tunnel may be open for as long as it is used
-        assert self._timer is not None
         idle = self._settings.timeouts.tunnel
-        self._tunnel = tunnel = Tunnel(self._front, connection, self._timer, idle, self._record, self._end)
-        fields = response_fields(head.fields, head.connection, upgrade=upgrade)
-        self._front.send_head(101, head.reason, fields, NO_BODY, last=True)
-        early = connection.open_tunnel(tunnel)
-        if early:
-            tunnel.response_body(early)
-        self._front.flush()
-        self._front.open_tunnel(tunnel)
+        self._tunnel = Tunnel(self._front, connection, self._timer, idle, self._record, self._end)
+        self._tunnel.open(head.reason, response_fields(head.fields, head.connection, upgrade=upgrade))
 
     # -- what can go wrong ------------------------------------------------------------------------------------------
 
     def response_failed(self, termination: Termination, error: BadResponse) -> None:
         """The connection is lost before the response's end, or what came on it is no response."""
         connection = self._lose_connection()
-        assert connection is not None and self._lease is not None
+        assert connection is not None
         outcome, condition = response_failure(termination, connection.requests > 1)
         policy = self._way.upstream.policy.retry
         if self._response is not None:
@@ -340,7 +299,8 @@ class Exchange:
         elif condition == "reused-closed" and policy.allows(condition, self._head.method, self._upload.begun):
             # It closed while it was idle, as any server may; the backend itself has not been asked yet.
             self._record.note(f"{self._record.backend}: the kept connection was closed: once more on a new one")
-            self._use(self._lease, fresh=True)
+            assert self._attempts.lease is not None
+            self._use(self._attempts.lease, fresh=True)
         else:
             self._attempt_failed(termination, outcome, condition, error.reason)
 
@@ -350,7 +310,7 @@ class Exchange:
         if state == QUEUED:
             limit = self._way.upstream.policy.queue.timeout
             self._fail(Termination.QUEUE_TIMEOUT, f"no backend had room within {limit:g} s")
-        elif state == STREAMING:
+        elif state == STREAMING and not self._paused:
             self._fail(Termination.BACKEND_IDLE_TIMEOUT, f"no byte for {timeouts.idle:g} s", Outcome.TIMEOUT)
         elif state == TUNNEL:
             self._tunnel.idled()
@@ -361,7 +321,7 @@ class Exchange:
         connection = self._connection
         assert connection is not None
         if not self._upload.complete and not connection.blocked:
-            self._arm(limit)  # it is the client who keeps us waiting, and the front has a timeout for that
+            self._timer.rearm(limit)  # it is the client who keeps us waiting, and the front has a timeout for that
             return
         self._lose_connection()
         connection.abort()
@@ -381,7 +341,7 @@ class Exchange:
     def request_refused(self, refusal: RequestRefused) -> None:
         """The request's body is not forwarded to its end: whoever has got a part of it never gets the rest."""
         termination = REFUSALS.get(refusal.status, Termination.CLIENT_BODY_MALFORMED)
-        self._fail(termination, refusal.reason, status=refusal.status, why=refusal.reason, last=True)
+        self._fail(termination, refusal.reason, refusal=refusal)
 
     def client_left(self, termination: Termination, reason: str) -> None:
         """The client is gone: so is the backend connection, at once."""
@@ -393,10 +353,7 @@ class Exchange:
         termination: Termination,
         reason: str,
         outcome: Outcome = Outcome.CLIENT_LEFT,
-        *,
-        status: int = 0,
-        why: str = "",
-        last: bool = False,
+        refusal: RequestRefused | None = None,
     ) -> None:
         """Answer with what happened; where the response has begun, abort it, so that it never looks complete."""
         self._drop()
@@ -404,13 +361,12 @@ class Exchange:
             self._end(termination, outcome, reason)
             self._front.abort()
             return
-        status = status or termination.status
-        retry_after = self._settings.retry_after if status == 503 else 0
-        answer = Answer(status, why or termination.explanation, self._settings.date(), retry_after)
-        self._record.status = status
-        self._record.bytes_out = 0 if self._head.method == b"HEAD" else len(answer.body)
+        settings, method = self._settings, self._head.method
+        answer = refused(refusal, settings) if refusal is not None else failed(termination, settings)
+        self._record.status = answer.status
+        self._record.bytes_out = 0 if method == b"HEAD" else len(answer.body)
         self._end(termination, outcome, reason)
-        answer.send(self._front, self._head.method, last or not self._upload.complete)
+        answer.send(self._front, method, refusal is not None or not self._upload.complete)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -423,9 +379,8 @@ class Exchange:
         """Leave the queue, cancel the connect, abort the connection."""
         if self._state == QUEUED:
             self._way.upstream.line.leave(self)
-        if self._attempt is not None:
-            self._attempt.cancel()
-            self._attempt = None
+        if self._state == CONNECTING:
+            self._attempts.cancel()
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
@@ -435,22 +390,10 @@ class Exchange:
         now = self._seconds()
         if not self._record.end(termination, now - self._begun, reason):
             return
-        self._state = DONE
-        self._disarm()
+        state, self._state = self._state, DONE
+        self._timer.cancel()
         if self._total is not None:
             self._total.cancel()
-        if self._attempts is not None:
-            self._attempts.end()
-        if self._lease is not None:
-            self._lease.release(outcome, now)
+        if state != NEW:
+            self._attempts.end(outcome, now)
         self._settings.log(self._record)
-
-    def _arm(self, delay: float) -> None:
-        if self._timer is None:
-            self._timer = self._settings.timers.schedule(delay, self._timed_out)
-        else:
-            self._timer.rearm(delay)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()

@@ -11,7 +11,7 @@ from balancer.core.termination import Termination
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http.backend import BackendConnection
 from balancer.http.front import Front
-from balancer.http1.heads import Fields, ResponseHead
+from balancer.http1.heads import NO_BODY, Fields, ResponseHead
 from balancer.net.timers import Timer
 
 Ended = Callable[[Termination, Outcome, str], None]
@@ -44,7 +44,16 @@ class Tunnel:
         self._ended = ended
         self._client_ended = False
         self._backend_ended = False
-        timer.rearm(idle)
+
+    def open(self, reason: bytes, fields: Fields) -> None:
+        """Tell the client, and pass on what came early, in both directions."""
+        self._timer.rearm(self._idle)
+        self._front.send_head(101, reason, fields, NO_BODY, last=True)
+        early = self._connection.open_tunnel(self)
+        if early:
+            self.response_body(early)
+        self._front.flush()
+        self._front.open_tunnel(self)
 
     # -- from the client --------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class Side:
 
     __slots__ = (
         "_aborted",
+        "_closing",
         "_end_sent",
         "alive",
         "client",
@@ -76,6 +77,7 @@ class Side:
         self.gone = True
         self.lingering = False
         self._aborted = False
+        self._closing = False
         self._end_sent = False
 
     def __repr__(self) -> str:
@@ -118,8 +120,10 @@ class Side:
         """It is gone."""
         self.gone = True
         pair, self.pair = self.pair, None
+        # Most TLS peers close without answering our close_notify; they have it, and so all that came before it.
+        clean = reason.check(ConnectionDone) is not None or (self._closing and not self._aborted and self._tls)
         if pair is not None:
-            pair.lost(self, reason.check(ConnectionDone) is not None, str(reason.value))
+            pair.lost(self, clean, str(reason.value))
         self.take, self.alive = discard, _nothing  # the last references in the circle
 
     # -- what the pair orders ------------------------------------------------------------------------------------
@@ -134,6 +138,7 @@ class Side:
     def close(self) -> None:
         """Close once what waits is written; nobody takes what still comes."""
         if not self.gone:
+            self._closing = True
             self._take_no_more()
             self.transport.unregisterProducer()  # with one, Twisted waits for it to finish
             self.transport.loseConnection()
@@ -144,9 +149,8 @@ class Side:
         """
         if self.gone:
             return
-        tls = isinstance(self.transport, TLSMemoryBIOProtocol)  # reads to the peer's close_notify by itself
-        if self.flow.ended or tls or not can_half_close(self.transport):
-            self.close()
+        if self.flow.ended or self._tls or not can_half_close(self.transport):
+            self.close()  # nothing can be unread; or TLS, which reads to the peer's close_notify by itself
             return
         self.lingering = True
         self._take_no_more()
@@ -162,6 +166,10 @@ class Side:
             self.transport.unregisterProducer()
             # Transports of other people's endpoints may be without it.
             getattr(self.transport, "abortConnection", self.transport.loseConnection)()
+
+    @property
+    def _tls(self) -> bool:
+        return isinstance(self.transport, TLSMemoryBIOProtocol)
 
     def _take_no_more(self) -> None:
         """What comes is read and dropped, and is no sign of life."""

@@ -114,7 +114,8 @@ class SystemResolver(common.ResolverBase):
         return None
 
     async def _ask(self, name: str, cls: int, kind: int) -> Any:
-        """Go through the search list: a name that is not there, or has nothing of the kind, leads on to the next."""
+        """Go through the search list: a name that is not there, or has no address at all, leads on to the next. One
+        that has addresses of the other family is the one that is meant: both families must be of one host."""
         asked = self._current()
         empty: Any = None
         missing: DNSNameError | None = None
@@ -124,12 +125,23 @@ class SystemResolver(common.ResolverBase):
             except DNSNameError as error:
                 missing = missing or error
                 continue
-            if result[0]:
+            if result[0] or await self._has_other(asked, candidate, cls, kind):
                 return result
             empty = empty or result
         if empty is None and missing is not None:
             raise missing
         return empty or NOTHING
+
+    async def _has_other(self, asked: Any, candidate: str, cls: int, kind: int) -> bool:
+        """Whether the name has addresses of the other family. (While that is asked for as well, and it mostly is,
+        the client sends no second question.)"""
+        other = {dns.A: dns.AAAA, dns.AAAA: dns.A}.get(kind)
+        if other is None or len(self._conf.candidates(candidate)) == 1:
+            return False
+        try:
+            return bool((await asked.query(dns.Query(candidate.encode("ascii"), other, cls)))[0])
+        except DNSNameError:
+            return False
 
     def _current(self) -> Any:
         """The client for the name servers that resolv.conf names now."""

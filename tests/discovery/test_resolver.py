@@ -91,6 +91,15 @@ class SystemResolverTests(SynchronousTestCase):
         self.servers.fail("db", DNSNameError())
         self.assertEqual(self.ask("db"), (), "a name that exists somewhere without an address exists")
 
+    def test_both_families_are_of_one_host(self) -> None:
+        """A candidate with IPv4 alone is the one meant: IPv6 of a namesake further down the list is not its own."""
+        self.conf.write_text("search a.example b.example\n")
+        self.with_servers()
+        self.servers.give("db.a.example", "10.0.0.1")
+        self.servers.give("db.b.example", "fd00::bad")
+        self.assertEqual(self.ask("db"), ("10.0.0.1",))
+        self.assertEqual(self.ask("db", dns.AAAA), ())
+
     def test_a_name_that_is_nowhere_does_not_exist(self) -> None:
         """NXDOMAIN of every candidate is NXDOMAIN."""
         self.conf.write_text("search a.example\n")

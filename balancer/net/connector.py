@@ -160,35 +160,41 @@ class Attempt:
 
     def _fail(self, outcome: Outcome, reason: str) -> None:
         if self.pending:
-            self._stop()
-            self._failed(outcome, reason)
+            self._stop()(outcome, reason)
 
-    def _stop(self) -> None:
-        self._settle()
-        if self._handshake is not None:
-            self._handshake.abort()
-        elif self._connector is not None:
-            self._connector.stopConnecting()
+    def _stop(self) -> Failed:
+        handshake, connector = self._handshake, self._connector
+        failed = self._settle()
+        if handshake is not None:
+            handshake.abort()
+        elif connector is not None:
+            connector.stopConnecting()
+        return failed
 
-    def _settle(self) -> None:
+    def _settle(self) -> Failed:
+        """It is over: let go of everything, for Twisted keeps the attempt as long as the connection lives."""
+        failed = self._failed
         self.pending = False
         self._timer.cancel()
+        self._connector = self._handshake = None
+        del self._timer, self._failed, self._protocol
+        return failed
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
     def secured(self, transport: HalfClosingTls) -> None:
         """The handshake is done and the name is right (called by the handshake)."""
         if self.pending:
+            protocol = self._protocol
             self._settle()
-            transport.wrappedProtocol = self._protocol
-            self._protocol.makeConnection(transport)
+            transport.wrappedProtocol = protocol
+            protocol.makeConnection(transport)
 
     def unsecured(self, reason: Failure) -> None:
         """The connection was lost during the handshake (called by the handshake)."""
         if self.pending:
-            self._settle()
             words = f"the TLS handshake with {self.address} failed: {_tls_words(reason.value, self._tls)}"
-            self._failed(Outcome.CONNECT_FAILED, words)
+            self._settle()(Outcome.CONNECT_FAILED, words)
 
     # -- what Twisted calls --------------------------------------------------------------------------------------
 
@@ -204,8 +210,9 @@ class Attempt:
     def buildProtocol(self, addr: IAddress) -> IProtocol:
         """TCP is connected: hand out the caller's protocol, or the TLS handshake in front of it."""
         if self._tls is None:
+            protocol = self._protocol
             self._settle()
-            return self._protocol
+            return protocol
         self.handshaking = True
         self._timer.rearm(self._tls_timeout)
         self._handshake = _Handshake(self)
@@ -216,8 +223,7 @@ class Attempt:
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """There is no connection; after :meth:`cancel` that is no news."""
         if self.pending:
-            self._settle()
-            self._failed(*_kind(reason.value, self.address))
+            self._settle()(*_kind(reason.value, self.address))
 
     def clientConnectionLost(self, connector: IConnector, reason: Failure) -> None:
         """The protocol has heard of it."""

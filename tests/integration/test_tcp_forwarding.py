@@ -1,5 +1,6 @@
 """Layer 4 over real sockets and the real reactor: what stock forwarding gets wrong."""
 
+import gc
 import hashlib
 import random
 import socket
@@ -25,8 +26,10 @@ from balancer.core.termination import Termination
 from balancer.core.timeouts import BackendTimeouts
 from balancer.core.tls import BackendTls
 from balancer.net.listen import listen
+from balancer.tcp.connection import Connection
 from balancer.tcp.factory import ForwardingFactory, forward
 from balancer.tcp.settings import TcpSettings
+from balancer.tcp.side import Side
 from balancer.testing.blackhole import Blackhole
 from balancer.testing.certificates import Authority
 from balancer.testing.peers import SocketServer, free_port
@@ -189,6 +192,30 @@ class BytesTests(ForwardingTestCase):
         connection.shutdown(socket.SHUT_WR)
         await self.records_are(Termination.DONE)
         self.assertEqual(totals, [sent])
+
+    async def test_nothing_is_left_for_the_collector(self) -> None:
+        """What a connection was is freed when it ends: no reference cycle keeps it until the collector runs."""
+
+        def left() -> int:
+            return sum(isinstance(thing, Connection | Side) for thing in gc.get_objects())
+
+        await self.listen(self.serve(lambda connection: connection.sendall(receive_all(connection))).address)
+
+        def clients() -> None:
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+                    connection.sendall(b"question")
+                    connection.shutdown(socket.SHUT_WR)
+                    receive_all(connection)
+
+        gc.collect()
+        before = left()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        await self.thread(clients)
+        await self.records_are(*[Termination.DONE] * 20)
+        await deferLater(reactor, 0)
+        self.assertEqual(left(), before)
 
     async def test_a_unix_socket_in_front(self) -> None:
         """Any endpoint will do: clients of a UNIX socket are forwarded too."""

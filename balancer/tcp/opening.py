@@ -8,6 +8,7 @@ this off (docs/decisions/0005). It never touches the client and never sees a byt
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IProtocol
+from twisted.logger import Logger
 
 from balancer.core.lease import Lease, Outcome
 from balancer.core.record import ConnectionRecord
@@ -78,9 +79,8 @@ class Opening:
 
     def begin(self, traits: Traits) -> None:
         """Ask for the first candidate."""
-        now = self._seconds()
-        self._placement: Placement = self._upstream.place(traits, now)
-        self._go(self._placement.next(now))
+        self._placement: Placement = self._upstream.place(traits, self._seconds())
+        self._go_on()
 
     def opened(self) -> Lease:
         """It is connected: hand over the lease.
@@ -111,7 +111,11 @@ class Opening:
 
     def vacancy(self) -> Lease | None:
         """There may be room."""
-        return self._placement.again(self._seconds())
+        try:
+            return self._placement.again(self._seconds())
+        except Exception:  # as below; it keeps its place until the queue's timeout
+            _log.failure("the selector of upstream {name} failed", name=self._upstream.name)
+            return None
 
     def admitted(self, lease: Lease) -> None:
         """There is."""
@@ -141,7 +145,14 @@ class Opening:
 
     # -- connecting ----------------------------------------------------------------------------------------------
 
-    def _go(self, lease: Lease | None) -> None:
+    def _go_on(self) -> None:
+        """Take the next candidate."""
+        try:
+            lease = self._placement.next(self._seconds())
+        except Exception:  # selectors are plugins, and a client must not hang because of one
+            _log.failure("the selector of upstream {name} failed", name=self._upstream.name)
+            self._failed(Termination.INTERNAL, "the selector failed; the log has the traceback")
+            return
         if lease is not None:
             self._connect(lease)
         elif self._placement.full:
@@ -183,7 +194,7 @@ class Opening:
         self._last = (_cause(outcome, attempt is not None and attempt.handshaking), reason)
         lease.release(outcome, now)
         if self._may_try_another():
-            self._go(self._placement.next(now))
+            self._go_on()
         else:
             self._failed(*self._last)
 
@@ -200,3 +211,6 @@ def _cause(outcome: Outcome, tls: bool) -> Termination:
     if outcome is Outcome.CONNECT_TIMEOUT:
         return Termination.BACKEND_TLS_TIMEOUT if tls else Termination.CONNECT_TIMEOUT
     return Termination.BACKEND_TLS_FAILED if tls else Termination.CONNECT_UNREACHABLE
+
+
+_log = Logger()

@@ -89,6 +89,20 @@ class FailoverTests(StageTestCase):
         self.flush()
         self.assertEqual({client.data for client in clients}, {b"served"})
 
+    def test_a_selector_that_raises_resets_the_client(self) -> None:
+        """A selector is a plugin: one that raises is logged, and its client does not hang."""
+        self.stage()
+
+        def fail(traits: object) -> None:
+            raise ZeroDivisionError("on purpose")
+
+        self.upstream.selector.candidates = fail  # type: ignore[method-assign]
+        client = self.client()
+        self.flush()
+        self.assertEqual(client.fate, "reset")
+        self.assertIs(self.over().termination, Termination.INTERNAL)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_a_drained_backend_finishes_what_it_has(self) -> None:
         """A drain touches no connection that is there, and gives the backend no new one."""
         self.stage(make_upstream(2))

@@ -11,8 +11,6 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
-STDOUT = "-"
-
 _ATOMIC = 4096
 """PIPE_BUF on Linux: a pipe that poll calls writable takes this many bytes without blocking (pipe(7))."""
 

@@ -30,7 +30,7 @@ MAX_PARTS = 32
 _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*\.[ \t]*){{{MAX_PARTS}}}""")
 _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)\Z")
 _EXPECTED = {
-    "Invalid value": 'a value: a text in quotes, a number, true, false, a [list] or a {table}',
+    "Invalid value": "a value: a text in quotes, a number, true, false, a [list] or a {table}",
     "Invalid statement": "a key, a [table], a comment or an empty line",
     "Invalid initial character for a key": 'a key: letters, digits, "-" and "_", or anything in quotes',
     "Expected '=' after a key": '"=" after the key',

@@ -107,7 +107,7 @@ def split_place(text: str) -> tuple[str, int]:
             raise ValueError
         return address, _port(port)
     except ValueError:
-        raise ValueError('PORT, IP:PORT or [IPV6]:PORT, for example 8080, 127.0.0.1:8080, [::1]:8080') from None
+        raise ValueError("PORT, IP:PORT or [IPV6]:PORT, for example 8080, 127.0.0.1:8080, [::1]:8080") from None
 
 
 def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from balancer.config.draft import Draft, has
 from balancer.config.schema import Configuration
 from balancer.config.vocabulary import Vocabulary
-from balancer.config.wording import Path, any_of, choices, inside, is_measure, keys_of, nearest, shown, table_in, words
+from balancer.config.wording import Path, any_of, choices, inside, keys_of, measure, nearest, shown, table_in, words
 from balancer.core.health import CheckSettings
 
 _QUOTED = re.compile(r'"([a-z_]+)"')
@@ -107,7 +107,7 @@ class Translator:
         value = self._draft.at(path)
         annotation = self.annotation(path)
         said = "another value" if annotation is None else words(annotation)
-        allowed = said if annotation is None or is_measure(annotation) else complaint or said
+        allowed = said if annotation is None or measure(annotation) else complaint or said
         near = nearest(value, choices(annotation))
         # Keys that a complaint about a whole table names: while one of them is wrong, so is the complaint.
         about = tuple((*path, key) for key in _QUOTED.findall(complaint)) if isinstance(value, dict) else (path,)

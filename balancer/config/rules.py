@@ -9,7 +9,7 @@ from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.wording import Path, nearest, shown
-from balancer.core.model import join_address, split_address
+from balancer.core.model import is_literal, join_address, split_address
 from balancer.core.routing import shadowed
 
 Rule = Callable[[Configuration], Iterator[Mistake]]
@@ -107,6 +107,15 @@ def _servers(configuration: Configuration) -> Iterator[Mistake]:
             told.setdefault(address, index)
 
 
+def _probed_addresses(configuration: Configuration) -> Iterator[Mistake]:
+    """A check goes to an IP address: a name would be resolved by nobody."""
+    for name, upstream in configuration.upstream.items():
+        if upstream.check is not None and upstream.check.address and not is_literal(upstream.check.address):
+            path: Path = ("upstream", name, "check", "address")
+            found = shown(upstream.check.address)
+            yield Mistake(path=path, found=found, allowed='an IP address, or "" for the server\'s own', about=(path,))
+
+
 def _reachable_routes(configuration: Configuration) -> Iterator[Mistake]:
     """No route that never gets a request."""
     for name, listener in configuration.listener.items():
@@ -143,4 +152,4 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _ports, _servers, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (_targets, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)

@@ -34,6 +34,12 @@ Path = tuple[Step, ...]
 """Where a value is: keys, and places in lists."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+Measure = Literal["", "seconds", "bytes"]
+_UNITS: Mapping[Measure, Mapping[str, float]] = {
+    "": {},
+    "seconds": {"d": 86400, "h": 3600, "s": 1},
+    "bytes": {"MiB": 2**20, "KiB": 2**10},
+}
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a number"}
 _MEASURES: Mapping[Any, str] = {
     seconds: 'a duration{}: seconds, or a text like "250ms", "5s", "1h"',
@@ -43,9 +49,14 @@ _MEASURES: Mapping[Any, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Beside an annotation: the words for what it takes, where the type does not tell them."""
+    """Beside an annotation: how it is written, where the type does not tell.
+
+    :ivar words: what it takes.
+    :ivar default: its default as TOML writes it; empty where the type tells.
+    """
 
     words: str
+    default: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +74,17 @@ class Key:
     default: Any
 
     @property
-    def words(self) -> str:
-        """What it takes."""
-        return words(self.annotation)
+    def brief(self) -> str:
+        """What it takes, without how to write it."""
+        return words(self.annotation).partition(": ")[0] if measure(self.annotation) else words(self.annotation)
+
+    @property
+    def written_default(self) -> str:
+        """Its default as TOML writes it; empty where it has to be given, or is absent."""
+        if self.default is MISSING or self.default is None:
+            return ""
+        written = [note.default for note in _split(self.annotation)[1] if isinstance(note, Written) and note.default]
+        return written[0] if written else toml(self.default, measure(self.annotation))
 
 
 @cache
@@ -120,9 +139,35 @@ def words(annotation: Any) -> str:
     return _composed(base)
 
 
-def is_measure(annotation: Any) -> bool:
-    """Whether it takes a duration or a size."""
-    return any(isinstance(note, BeforeValidator) and note.func in _MEASURES for note in _split(annotation)[1])
+def measure(annotation: Any) -> Measure:
+    """What its numbers count: ``seconds``, ``bytes``, or nothing."""
+    for note in _split(annotation)[1]:
+        if isinstance(note, BeforeValidator) and note.func in _MEASURES:
+            return "seconds" if note.func is seconds else "bytes"
+    return ""
+
+
+def toml(value: object, counts: Measure = "") -> str:
+    """A default as TOML writes it, with a unit where it counts something."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return _number(value, counts)
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {toml(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(toml, value))}]"
+    raise TypeError(f"no key has a default like {value!r}")
+
+
+def _number(value: float, counts: Measure) -> str:
+    units = _UNITS[counts] if value else {}
+    for unit, size in units.items():
+        if value % size == 0:
+            return f'"{int(value // size)}{unit}"'
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _composed(base: Any) -> str:
@@ -186,6 +231,11 @@ def dotted(path: Path) -> str:
         else:
             text += ("." if text else "") + (step if _BARE.fullmatch(step) else json.dumps(_cut(step)))
     return text
+
+
+def unannotated(annotation: Any) -> Any:
+    """The type alone."""
+    return _split(annotation)[0]
 
 
 def _cut(text: str) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 from typing_extensions import Doc
 
+from balancer.config.wording import Written
 from balancer.core.health import CheckSettings
 from balancer.core.units import SecondsOrZero, Size
 
@@ -33,7 +34,7 @@ def status_ranges(value: object) -> tuple[StatusRange, ...]:
         value = [value]
     ranges = tuple(_status_range(item) for item in value)
     if not ranges:
-        raise ValueError('at least one status is expected, for example ["200-299", 301]')
+        raise ValueError('at least one status, for example ["200-299", 301]')
     return ranges
 
 
@@ -44,7 +45,7 @@ def _status_range(item: object) -> StatusRange:
         match = None if isinstance(item, bool) else re.fullmatch(r"(\d{3})(?:-(\d{3}))?", str(item))
         numbers = [int(match[1]), int(match[2] or match[1])] if match else []
     if len(numbers) != 2 or not 100 <= numbers[0] <= numbers[1] <= 599:
-        raise ValueError(f'{item!r} is not a status: allowed are 200, "200" and "200-299", from 100 to 599')
+        raise ValueError(f'statuses like 200, "200" and "200-299", from 100 to 599; not {item!r}')
     return numbers[0], numbers[1]
 
 
@@ -62,9 +63,9 @@ def fields(value: object) -> object:
         return value
     for name, text in value.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of an HTTP field (RFC 9110 section 5.1)")
+            raise ValueError(f"names of HTTP fields (RFC 9110 section 5.1); not {name!r}")
         if not isinstance(text, str) or not _VALUE.fullmatch(text):
-            raise ValueError(f"{name}: {text!r} is not the value of an HTTP field: visible ASCII, space and tab are")
+            raise ValueError(f"values of visible ASCII, space and tab; not {name} = {text!r}")
     return tuple(sorted(value.items()))
 
 
@@ -84,7 +85,7 @@ def unescape(text: str) -> bytes:
         elif len(code) == 3:
             sent.append(int(code[1:], 16))
         else:
-            raise ValueError(rf"{match[0]!r} is no escape: allowed are \r \n \t \0 \xHH \\")
+            raise ValueError(rf"a text with the escapes \r \n \t \0 \xHH \\; not {match[0]}")
         end = match.end()
     return bytes(sent + text[end:].encode())
 
@@ -98,8 +99,19 @@ def _pattern(text: str) -> str:
     try:
         re.compile(text.encode())
     except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+        raise ValueError(f"a regular expression of Python's; here {error}") from None
     return text
+
+
+def _fitting(pattern: str, allowed: str) -> AfterValidator:
+    shape = re.compile(pattern)
+
+    def fits(text: str) -> str:
+        if shape.fullmatch(text) is None:
+            raise ValueError(allowed)
+        return text
+
+    return AfterValidator(fits)
 
 
 Escaped = Annotated[str, AfterValidator(_escaped)]
@@ -108,7 +120,9 @@ Escaped = Annotated[str, AfterValidator(_escaped)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 """A regular expression of Python's, matched against bytes; non-ASCII characters stand for their UTF-8."""
 
-Fields = Annotated[Pairs, BeforeValidator(fields)]
+Fields = Annotated[
+    Pairs, BeforeValidator(fields), Written('a table of texts, for example {Accept = "text/plain"}', "{}")
+]
 """A table of HTTP fields."""
 
 
@@ -150,13 +164,17 @@ class HttpCheckSettings(SecureCheckSettings):
     __pydantic_config__ = {"extra": "forbid"}
 
     type: Annotated[str, Doc("`http`")] = "http"
-    method: Annotated[str, Field(pattern=r"^[A-Z]{1,16}$"), Doc("The request's method.")] = "GET"
+    method: Annotated[
+        str, _fitting("[A-Z]{1,16}", 'a method in capital letters, for example "GET"'), Doc("The request's method.")
+    ] = "GET"
     path: Annotated[
-        str, Field(pattern=r"^/[!-\"$-~]*$"), Doc("The request's path and query, percent-encoded as it is to be sent.")
+        str,
+        _fitting('/[!-"$-~]*', 'a path that begins with "/", percent-encoded, without a fragment'),
+        Doc("The request's path and query, percent-encoded as it is to be sent."),
     ] = "/"
     host: Annotated[
         str,
-        Field(pattern=r"^[!-.0-~]*$"),
+        _fitting("[!-.0-~]*", "a host name or address, with or without a port"),
         Doc("The Host field; empty takes the server's address as written in the configuration."),
     ] = ""
     headers: Annotated[Fields, Doc("Further fields of the request, a table.")] = ()
@@ -166,6 +184,7 @@ class HttpCheckSettings(SecureCheckSettings):
     status: Annotated[
         tuple[StatusRange, ...],
         BeforeValidator(status_ranges),
+        Written('a list of statuses and ranges of them, for example ["200-299", 301]', '["200-399"]'),
         Doc('The statuses that pass, for example `["200-299", 301]`.'),
     ] = ((200, 399),)
     expect_headers: Annotated[

@@ -57,7 +57,7 @@ class Http(SynchronousTestCase):
 
     def test_a_broken_regular_expression_is_refused(self) -> None:
         """At the start, not at the first probe."""
-        with self.assertRaisesRegex(ValidationError, "not a regular expression"):
+        with self.assertRaisesRegex(ValidationError, "a regular expression"):
             http(expect_body="(")
 
     def test_an_unknown_key_is_refused(self) -> None:
@@ -76,10 +76,10 @@ class Expect(SynchronousTestCase):
     def test_other_escapes_are_refused_with_what_is_allowed(self) -> None:
         """An escape of another language is a mistake to be told, not to be sent."""
         for wrong in (r"\q", r"\x1", r"\xzz", "\\"):
-            with self.assertRaisesRegex(ValueError, "allowed are"):
+            with self.assertRaisesRegex(ValueError, "with the escapes"):
                 unescape(wrong)
             for key in ("send", "expect"):
-                with self.assertRaisesRegex(ValidationError, "allowed are"):
+                with self.assertRaisesRegex(ValidationError, "with the escapes"):
                     TypeAdapter(ExpectCheckSettings).validate_python({key: wrong})
 
     def test_what_is_expected_is_checked_as_what_it_is(self) -> None:

@@ -228,7 +228,10 @@ class SelectorContract(TestCase):
         """A lease older than the selector may come back; its member is not offered for that."""
         for number in (3, 200):
             old, new = some_members([1] * number), some_members([1] * number)
+            for member in new:
+                member.backend.active = 1  # the former ones would be the better choice
             selector = self.make(new)
+            self.offered(selector)
             for member in old:
                 selector.observe(member, 0.01, 1.0)
             found = [self.offered(selector) for _ in range(3)]

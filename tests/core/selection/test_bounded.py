@@ -51,6 +51,16 @@ class BoundedLoadTests(SynchronousTestCase):
         self.assertTrue(all(had[weight] <= 150 * weight + 1 for weight in had))
         self.assertTrue(any(had[weight] >= 149 * weight for weight in had))
 
+    def test_the_new_request_counts(self) -> None:
+        """The mean is that with the new request: at 150 % one of two equal members may hold all of three, not of four."""
+        members = [a_member(1, active=1), a_member(2)]
+        bound = BoundedLoad(members, 150)
+        self.assertTrue(bound.has_room(members[0]))
+        members[0].backend.active = 2
+        self.assertTrue(bound.has_room(members[0]))
+        members[0].backend.active = 3
+        self.assertFalse(bound.has_room(members[0]))
+
     def test_the_others_have_room(self) -> None:
         """A member with more than its bound comes after those with room; all are offered."""
         members = [a_member(1, active=5), a_member(2), a_member(3, active=1)]

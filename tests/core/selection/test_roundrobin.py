@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.selection.roundrobin import ROUND_ROBIN, STATIC, RoundRobin
+from balancer.core.selection.roundrobin import ROUND_ROBIN, START_WITHIN, STATIC, RoundRobin
 from balancer.core.selection.turns import period
 from balancer.core.traits import NOTHING_KNOWN
 from balancer.testing.selectors import options_with, picks, some_members
@@ -59,6 +59,12 @@ class RoundRobinTests(SynchronousTestCase):
         had = Counter(picks(RoundRobin(members, options), 1)[0] for _ in range(3000))
         for member in members:
             self.assertApproximates(had[member] / 3000, member.weight / 10, 0.04)
+
+    def test_a_long_cycle_begins_anywhere(self) -> None:
+        """In a cycle of thousands of turns the first pick after a rebuild may be any of them."""
+        members, options = some_members([1] * 4 * START_WITHIN), options_with(3)
+        quarters = Counter(members.index(picks(RoundRobin(members, options), 1)[0]) // START_WITHIN for _ in range(30))
+        self.assertEqual(set(quarters), {0, 1, 2, 3})
 
     def test_slow_start(self) -> None:
         """roundrobin goes by the effective weight, static-rr by the configured one."""

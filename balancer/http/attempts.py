@@ -20,7 +20,9 @@ class Attempts:
     :ivar lease: the one that is out.
     """
 
-    __slots__ = ("_attempt", "_failed", "_mark", "_placement", "_record", "_retries", "_user", "_way", "lease")
+    __slots__ = (
+        "_attempt", "_budgeted", "_failed", "_mark", "_placement", "_record", "_retries", "_user", "_way", "lease",
+    )  # fmt: skip
 
     def __init__(
         self, way: HttpUpstream, traits: Traits, record: ExchangeRecord, user: BackendUser, failed: Failed, now: float
@@ -34,6 +36,7 @@ class Attempts:
         self._attempt: Attempt | None = None
         self._mark = now  # when the present step began: the queue, the connect, the wait for the first byte
         self._retries = 0
+        self._budgeted = False
 
     @property
     def full(self) -> bool:
@@ -58,10 +61,14 @@ class Attempts:
         if lease is None:
             record.note("no retry: no other backend has room" if self.full else "no retry: there is no other backend")
             return None
-        if not self._retries and not upstream.budget.begin(upstream.active):
-            lease.release(Outcome.UNUSED, now)
-            record.note("no retry: the budget is used up")
-            return None
+        # The budget keeps a sick upstream from getting more work by being asked twice. A connect that failed gave
+        # nobody any work, so moving on costs nothing of it: however many find a dead backend at once all move on.
+        if condition != "connect-failure" and not self._budgeted:
+            if not upstream.budget.begin(upstream.active):
+                lease.release(Outcome.UNUSED, now)
+                record.note("no retry: the budget is used up")
+                return None
+            self._budgeted = True
         self._retries += 1
         record.note(f"retry on {lease.backend.address}")
         return lease
@@ -117,5 +124,5 @@ class Attempts:
     def end(self, outcome: Outcome, now: float) -> None:
         """The exchange is over."""
         self.release(outcome, now)
-        if self._retries:
+        if self._budgeted:
             self._way.upstream.budget.end()

@@ -79,7 +79,7 @@ class Bench:
 
     :param timeouts: of the upstream; ``clients``: of the listener.
     :param routes: none by default: all goes to ``web``.
-    :param settings: further fields of :class:`HttpSettings`.
+    :param settings: further fields of :class:`HttpSettings`; ``limits`` count for responses too.
     :ivar records: what was logged.
     """
 
@@ -104,7 +104,7 @@ class Bench:
         self.upstream = make_upstream(backends, policy, backends=self.backends)
         self.records: list[ExchangeRecord] = []
         self.wires: list[Wire] = []
-        self._pool, self._timeouts = pool, timeouts
+        self._pool, self._timeouts, self._limits = pool, timeouts, settings.get("limits")
         groups = {"web": self.upstream, **(more or {})}
         self.http = {name: self.reach(upstream) for name, upstream in groups.items()}
         chosen: dict[str, Any] = {
@@ -124,7 +124,9 @@ class Bench:
 
     def reach(self, upstream: Upstream) -> HttpUpstream:
         """An upstream as the engine reaches it."""
-        return HttpUpstream(upstream, self.connector, self.timers, timeouts=self._timeouts, pool=self._pool)
+        return HttpUpstream(
+            upstream, self.connector, self.timers, timeouts=self._timeouts, pool=self._pool, limits=self._limits
+        )
 
     # -- parties ----------------------------------------------------------------------------------------------------
 

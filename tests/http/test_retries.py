@@ -89,11 +89,11 @@ class RetryTests(SynchronousTestCase):
             self.assertEqual(len(bench.connects), tries)
 
     def test_budget(self) -> None:
-        """Retries beyond the budget are not made."""
+        """Retries of requests that reached a backend are bounded by the budget."""
         bench = bench_with(3, budget=0.0, budget_minimum=1)
         first, second = bench.client(GET), bench.client(GET)
-        bench.refuse(0)
-        bench.refuse(1)
+        bench.close(bench.accept(0))
+        bench.close(bench.accept(1))
         self.assertEqual(len(bench.connects), 3)
         self.assertEqual(first.received, b"")
         self.assertTrue(second.received.startswith(b"HTTP/1.1 502 "))
@@ -101,6 +101,17 @@ class RetryTests(SynchronousTestCase):
         bench.send(bench.accept(), OK)
         self.assertTrue(first.received.endswith(OK))
         self.assertEqual(bench.upstream.budget.active, 0)
+
+    def test_connects_need_no_budget(self) -> None:
+        """However many find a dead backend at once, all move on: nobody is asked twice."""
+        bench = bench_with(2, budget=0.0, budget_minimum=0)
+        clients = [bench.client(GET) for _ in range(10)]
+        for which in range(10):
+            bench.refuse(which)
+        for which in range(10, 20):
+            bench.send(bench.accept(which), OK)
+        self.assertEqual([client.received for client in clients], [OK] * 10)
+        self.assertEqual(bench.upstream.budget.total, 0)
 
     def test_other_backends_full(self) -> None:
         """A retry does not wait in the queue: what has failed is answered."""

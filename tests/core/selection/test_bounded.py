@@ -52,7 +52,7 @@ class BoundedLoadTests(SynchronousTestCase):
         self.assertTrue(any(had[weight] >= 149 * weight for weight in had))
 
     def test_the_new_request_counts(self) -> None:
-        """The mean is that with the new request: at 150 % one of two equal members may hold all of three, not of four."""
+        """The mean is that with the new request: at 150 % one of two equals may hold all of three, not of four."""
         members = [a_member(1, active=1), a_member(2)]
         bound = BoundedLoad(members, 150)
         self.assertTrue(bound.has_room(members[0]))

@@ -7,7 +7,7 @@ from math import exp
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.core.selection.peak_ewma import PEAK_EWMA, WORST, PeakEwma
-from balancer.testing.selectors import HandClock, options_with, picks, some_members
+from balancer.testing.selectors import HandClock, a_member, options_with, picks, some_members
 
 
 class PeakEwmaTests(SynchronousTestCase):
@@ -84,7 +84,7 @@ class PeakEwmaTests(SynchronousTestCase):
         """The successor knows what was learned of backends that stayed, and nothing of those that left."""
         self.hear(0, 0.3)
         self.hear(1, 0.4)
-        successor = PeakEwma(self.members[:1], self.options)
+        successor = PeakEwma((self.members[0], a_member(9)), self.options)
         successor.inherit(self.selector)
         self.assertAlmostEqual(successor.cost(self.members[0]), 0.3)
         self.assertEqual(successor.cost(self.members[1]), 0.0)

@@ -69,6 +69,7 @@ class Sample(Resource):
         later.cancel()
 
     def _finish(self, request: Request, answer: bytes) -> None:
+        request.setHeader(b"content-length", b"%d" % len(answer))
         request.write(answer)
         request.finish()
 

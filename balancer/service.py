@@ -4,7 +4,6 @@ An ``IService`` for any Twisted application. It never parses a configuration fil
 byte and never imports the reactor: that is an argument.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +27,7 @@ from balancer.core.access_log import AccessLogSettings
 from balancer.core.model import AdminState, Backend
 from balancer.core.record import ConnectionRecord
 from balancer.discovery.names import Names
-from balancer.discovery.resolver import make_resolver
+from balancer.discovery.resolver import SystemResolver, make_resolver
 from balancer.errors import ListenError
 from balancer.health.monitor import Monitor
 from balancer.interfaces import IProbePlugin, ISelectorPlugin
@@ -43,6 +42,9 @@ from balancer.registry import Registry
 TICK = 1.0
 """Seconds between looks at what time alone brings: ejections that end, slow start. It only bounds how late the log
 tells of them; traffic looks by itself."""
+
+STDOUT_FD = 1
+"""Standard output, by its number: ``sys.stdout`` under twistd is the log."""
 
 DRAIN_LOOK = 0.05
 """Seconds between looks at how many connections are left while draining: below what a person notices."""
@@ -90,7 +92,8 @@ class BalancerService(Service):
         self.access_log: AccessLog | None = None
         self._timers = TimerWheel(reactor)
         self._connector = Connector(reactor, self._timers)
-        self._names = Names(resolver or make_resolver(reactor), reactor, self.random, configuration.resolve)
+        self._resolver = resolver or make_resolver(reactor)
+        self._names = Names(self._resolver, reactor, self.random, configuration.resolve)
         self._shared = Surroundings(reactor, self._connector, self._timers, self.random, wall, self._log_record)
         self._ticking = LoopingCall(self.registry.tick)
         self._ticking.clock = reactor
@@ -182,6 +185,8 @@ class BalancerService(Service):
         for live in self.upstreams.values():
             live.stop()
         self._names.stop()
+        if isinstance(self._resolver, SystemResolver):
+            self._resolver.stop()
         if self.access_log is not None:
             self.access_log.stop()
 
@@ -206,6 +211,8 @@ class BalancerService(Service):
         """Make upstreams and listeners what the configuration says. What can fail fails before anything changes."""
         tls = {name: TlsClients(config.tls) for name, config in configuration.upstream.items() if config.tls}
         self.registry.apply(configuration)
+        if configuration.resolve != self._names.policy:
+            self._names.configure(configuration.resolve)
         old, self.configuration = self.upstreams, configuration
         wanted = configuration.upstream.items()
         self.upstreams = {name: self._live(old.get(name), name, config, tls.get(name)) for name, config in wanted}
@@ -257,7 +264,7 @@ class BalancerService(Service):
     def _open_access_log(self, settings: AccessLogSettings | None) -> None:
         if settings is None:
             return
-        access_log = AccessLog(settings, self.reactor, sink_for(settings, sys.stdout.fileno()))
+        access_log = AccessLog(settings, self.reactor, sink_for(settings, STDOUT_FD))
         access_log.start()
         self.access_log = access_log
 

@@ -17,6 +17,7 @@ from twisted.python import usage
 from balancer.config.quick import quick, split_listen
 from balancer.config.reader import read
 from balancer.config.schema import Configuration
+from balancer.core.access_log import STDOUT
 from balancer.demo import Demonstration
 from balancer.errors import ConfigurationError, ListenError
 from balancer.service import BalancerService, vocabulary
@@ -115,7 +116,13 @@ def makeService(options: Options) -> IService:
         assert options.configuration is not None  # postOptions read it
         inner = BalancerService(options.configuration, reactor)
     parent: Any = options.parent or {}
-    return Program(inner, options["config"], reactor, bool(parent.get("nodaemon", True)), parent.get("pidfile"))
+    nodaemon = bool(parent.get("nodaemon", True))
+    access_log = options.configuration.access_log if options.configuration else None
+    if not nodaemon and access_log is not None and access_log.path == STDOUT:
+        _leave(
+            'the access log goes to standard output ("-"), which a daemon does not have: name a file, or start with -n'
+        )
+    return Program(inner, options["config"], reactor, nodaemon, parent.get("pidfile"))
 
 
 def _loopback(place: str) -> tuple[str, int]:
@@ -147,7 +154,9 @@ class Program(Service):
                 raise  # twistd hands the message to the process that waits in the foreground
             if self.pidfile and os.path.exists(self.pidfile):
                 os.unlink(self.pidfile)
-            sys.exit(f"twistd balancer: {error}")
+            remedy = "" if self.config else "; --http and --tcp choose other ports"
+            print(f"twistd balancer: {error}{remedy}", file=sys.__stderr__)  # sys.stderr is twistd's log by now
+            sys.exit(1)
 
     def startService(self) -> None:
         """Start, and listen to signals."""
@@ -173,10 +182,7 @@ class Program(Service):
     def _later(self, action: Callable[[], object]) -> Callable[..., None]:
         """A signal handler: signals come between any two instructions, the action waits for the reactor's turn."""
 
-        def handle(*signal_and_frame: object) -> None:
-            self.reactor.callFromThread(action)
-
-        return handle
+        return lambda *_: self.reactor.callFromThread(action)
 
     def _reload(self) -> None:
         assert self.config is not None  # the signal is only installed with a file

@@ -34,7 +34,13 @@ class RetryPolicy:
             "three only for idempotent methods whose body, if any, has not begun to be sent."
         ),
     ] = ("connect-failure", "reused-closed", "empty-response")
-    budget: Annotated[Share, Doc("Retries in flight at most, as a share of the upstream's requests in flight.")] = 0.2
+    budget: Annotated[
+        Share,
+        Doc(
+            "Retries in flight at most, as a share of the upstream's requests in flight. Failed connects, which gave "
+            "no server any work, do not count."
+        ),
+    ] = 0.2
     budget_minimum: Annotated[CountOrZero, Doc("Retries in flight that are always allowed.")] = 3
 
     def allows(self, condition: RetryCondition, method: bytes, body_sent: bool) -> bool:

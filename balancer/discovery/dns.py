@@ -9,11 +9,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from balancer.config.schema import ServerConfig
+from balancer.core.model import BackendSpec
 from balancer.core.tls import BackendTls
 from balancer.discovery.names import Names
 from balancer.discovery.specs import Expansion, expand, names_of
-from balancer.discovery.static import Publish
 from balancer.interfaces import IDiscovery
+
+Publish = Callable[[tuple[BackendSpec, ...]], None]
 
 
 @implementer(IDiscovery)

@@ -46,6 +46,13 @@ class Names:
         """The names that are watched now."""
         return tuple(self._watched)
 
+    def configure(self, policy: ResolvePolicy) -> None:
+        """Take another policy. A wait that has begun runs to its end; what was asked is judged by the new one."""
+        self.policy = policy
+        self.vacancies = DeferredSemaphore(policy.concurrent)
+        for stream in self._watched.values():
+            stream.machine.policy = policy
+
     def watch(self, host: str, hear: Hearer) -> Callable[[], None]:
         """Hear of the addresses of a name, at once where they are known. The answer ends it."""
         stream = self._watched.get(host)

@@ -6,6 +6,7 @@ It never decides when to probe, nor what the result changes.
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -70,7 +71,7 @@ class Attempt:
     def _arrived(self, result: object) -> None:
         done, self._done = self._done, None
         if done is None:  # cancelled or expired: only what went wrong in closing is news
-            if isinstance(result, Failure) and not result.check(CancelledError):
+            if isinstance(result, Failure) and not result.check(CancelledError, ConnectingCancelledError):
                 self.log.failure("closing a probe", failure=result)
             return
         if self._deadline is not None:

@@ -65,7 +65,7 @@ def fields(value: object) -> object:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(f"names of HTTP fields (RFC 9110 section 5.1); not {name!r}")
         if not isinstance(text, str) or not _VALUE.fullmatch(text):
-            raise ValueError(f"values of visible ASCII, space and tab; not {name} = {text!r}")
+            raise ValueError(f"values of visible ASCII, space and tab; not that of {name}")  # which may be a secret
     return tuple(sorted(value.items()))
 
 

@@ -44,21 +44,22 @@ def _explain(failure: Failure, name: str, description: str) -> Failure:
 
 
 def _explained(name: str, description: str, error: BaseException | None) -> ListenError:
+    """The cause first: of a daemon's error twistd passes on no more than 100 bytes."""
     where = f'listener "{name}" cannot listen on "{description}"'
     key = f'change "listen" of listener.{name}'
     number = getattr(error.socketError, "errno", None) if isinstance(error, CannotListenError) else None
     if number == EADDRINUSE:
-        return ListenError(f"{where}: the address is already in use; stop what uses it, or {key}")
+        return ListenError(f"address already in use: {where}; stop what uses it, or {key}")
     if number == EACCES:
         return ListenError(
-            f"{where}: permission denied; start as root (and give --uid), grant CAP_NET_BIND_SERVICE, or {key}"
+            f"permission denied: {where}; start as root (and give --uid), grant CAP_NET_BIND_SERVICE, or {key}"
         )
     if number == EADDRNOTAVAIL:
-        return ListenError(f"{where}: this machine has no such address; {key}")
+        return ListenError(f"this machine has no such address: {where}; {key}")
     if isinstance(error, CannotListenError):
-        return ListenError(f"{where}: {error.socketError}; {key}")
+        return ListenError(f"{error.socketError}: {where}; {key}")
     words = str(error) or type(error).__name__
-    return ListenError(f'{where}: {words}; it is to be an endpoint description such as "tcp:8080"; {key}')
+    return ListenError(f'{words}: {where}; it is to be an endpoint description such as "tcp:8080"; {key}')
 
 
 class ConnectionLimit:

@@ -174,3 +174,17 @@ class Crowds(NamesCase):
         self.resolver.give("a.example", "10.0.0.1")
         self.assertEqual({name for name, _ in self.resolver.waiting}, {"b.example", "d.example"})
         self.assertEqual(self.warnings, [])
+
+
+class Configuring(NamesCase):
+    def test_another_policy_reaches_the_names_that_are_watched(self) -> None:
+        """After a reload with a longer least TTL a name is asked for by it, from its next answer on."""
+        self.resolver.give(NAME, "10.0.0.1", ttl=1)
+        self.names.watch(NAME, self.heard.append)
+        self.names.configure(ResolvePolicy(jitter=0, min_ttl=60))
+        self.clock.advance(1)
+        self.assertEqual(self.rounds, 2)
+        self.clock.advance(59)
+        self.assertEqual(self.rounds, 2)
+        self.clock.advance(1)
+        self.assertEqual(self.rounds, 3)

@@ -132,6 +132,7 @@ class StartTests(SynchronousTestCase):
         """``--demo`` serves HTTP and TCP, prints what to try, and its switch takes a backend out with a reason."""
         with BalancerProcess("--demo", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", expect=2) as balancer:
             balancer.wait_for(r"curl http://127\.0\.0\.1:\d+/switch/off")
+            balancer.wait_for(r"127\.0\.0\.1:\d+ is up: ", times=3)
             http = balancer.addresses["http"]
             seen = {get(http).rsplit(b"hello from ", 1)[1].strip() for _ in range(3)}
             self.assertEqual(seen, {b"green", b"blue", b"slow"})

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IStreamClientEndpoint, ITCPTransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from balancer.core.health import CheckSettings
@@ -95,10 +95,23 @@ class Conversation(Protocol):
             self.transport.abortConnection()
 
 
+class Only(Factory):
+    """Gives the one protocol it was made with, and says nothing: Twisted logs two lines for other factories."""
+
+    noisy = False
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+
+    def buildProtocol(self, addr: object) -> Conversation:
+        """The connection is open (called by Twisted)."""
+        return self.conversation
+
+
 async def hold(where: IStreamClientEndpoint, conversation: Conversation) -> Any:
     """Connect, wait for what the conversation finds, and close, also when cancelled."""
     try:
-        await connectProtocol(where, conversation)
+        await where.connect(Only(conversation))
         return await conversation.done
     finally:
         conversation.close()

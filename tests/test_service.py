@@ -1,0 +1,249 @@
+"""The composition root on a reactor in memory: what is opened, probed, reloaded and closed, and in which order."""
+
+from random import Random
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from balancer.config.reader import reads
+from balancer.core.model import AdminState
+from balancer.errors import ListenError, TlsSettingsError, UnknownName
+from balancer.service import BalancerService, vocabulary
+from balancer.testing.transports import Wire, flush
+
+TWO_DOORS = """
+[upstream.web]
+servers = ["10.0.0.1:80", "10.0.0.2:80"]
+balance = "first"
+check = { type = "tcp", start = "up" }
+[listener.http]
+listen = "tcp:8080"
+to = "web"
+[listener.tcp]
+listen = "tcp:8081"
+mode = "tcp"
+to = "web"
+"""
+
+
+class Memory(MemoryReactorClock):
+    """A reactor in memory whose listening ports know their address."""
+
+    taken: frozenset[int] = frozenset()
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """As the real one where a port is taken."""
+        if port in self.taken:
+            raise CannotListenError(interface, port, OSError(98, "Address already in use"))
+        listening = super().listenTCP(port, factory, backlog, interface)
+        listening.stopped = False
+
+        def stop() -> None:
+            listening.stopped = True
+
+        listening.stopListening = stop
+        return listening
+
+
+class Case(SynchronousTestCase):
+    """A service from a configuration's text, started."""
+
+    def start(self, text: str) -> BalancerService:
+        """Start it as twistd does."""
+        self.reactor = Memory()
+        service = BalancerService(self.configuration(text), self.reactor, random=Random(1), wall=lambda: 0.0)
+        service.privilegedStartService()
+        service.startService()
+        return service
+
+    def configuration(self, text: str) -> Any:
+        """Read it as the command line does."""
+        return reads(text, "test.toml", vocabulary())
+
+    def connected_to(self) -> list[str]:
+        """The hosts of all connects so far."""
+        return [connect[0] for connect in self.reactor.tcpClients]
+
+    def arrive(self, port: int) -> Wire:
+        """A client of the listener on that port asks for something."""
+        (factory,) = [server[1] for server in self.reactor.tcpServers if server[0] == port][-1:]
+        server = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
+        wire = Wire(server, Protocol()).open()
+        wire.right.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        flush(wire)
+        return wire
+
+
+class LifeTests(Case):
+    """Start and stop."""
+
+    def test_it_is_a_service(self) -> None:
+        """It provides IService, and building it opens nothing."""
+        self.reactor = Memory()
+        service = BalancerService(self.configuration(TWO_DOORS), self.reactor)
+        verifyObject(IService, service)
+        self.assertEqual((self.reactor.tcpServers, self.reactor.tcpClients), ([], []))
+
+    def test_listeners_open_while_there_is_the_privilege(self) -> None:
+        """privilegedStartService opens the listeners; only startService begins to probe."""
+        self.reactor = Memory()
+        service = BalancerService(self.configuration(TWO_DOORS), self.reactor, random=Random(1))
+        service.privilegedStartService()
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [8080, 8081])
+        self.assertEqual(self.reactor.tcpClients, [])
+        service.startService()
+        self.reactor.advance(0.2)
+        self.assertEqual(sorted(self.connected_to()), ["10.0.0.1", "10.0.0.2"])
+
+    def test_one_listener_that_cannot_open_stops_the_start(self) -> None:
+        """Where one port is taken the start fails with its name, and the others are closed again."""
+        self.reactor = Memory()
+        self.reactor.taken = frozenset({8081})
+        service = BalancerService(self.configuration(TWO_DOORS), self.reactor)
+        error = self.assertRaises(ListenError, service.privilegedStartService)
+        self.assertIn("8081", str(error))
+        self.assertIn("in use", str(error))
+        self.assertEqual([listener.address for listener in service.listeners.values()], ["", ""])
+
+    def test_stop_leaves_nothing(self) -> None:
+        """After stopService no listener, probe or timer is left."""
+        service = self.start(TWO_DOORS)
+        self.reactor.advance(0.2)
+        self.successResultOf(service.stopService())
+        self.assertEqual([listener.address for listener in service.listeners.values()], ["", ""])
+        self.assertEqual([call for call in self.reactor.getDelayedCalls() if call.active()], [])
+
+    def test_what_runs_may_finish(self) -> None:
+        """A connection under way holds the stop up to ``drain`` seconds, then it is aborted."""
+        service = self.start("drain = 5\n" + TWO_DOORS)
+        door = self.arrive(8080).left
+        stopped = service.stopService()
+        self.reactor.pump([0.05] * 90)
+        self.assertNoResult(stopped)
+        self.assertFalse(door.aborted)
+        self.reactor.pump([0.05] * 12)
+        self.assertTrue(door.aborted)
+        self.successResultOf(stopped)
+
+    def test_hurry_ends_the_drain(self) -> None:
+        """An operator who does not want to wait aborts what is left."""
+        service = self.start(TWO_DOORS)
+        door = self.arrive(8080).left
+        stopped = service.stopService()
+        service.hurry()
+        self.reactor.advance(0.05)
+        self.successResultOf(stopped)
+        self.assertTrue(door.aborted)
+
+    def test_a_ca_file_that_is_missing_stops_the_start(self) -> None:
+        """What TLS to the backends needs is looked for when the service is built, not at the first request."""
+        text = TWO_DOORS.replace('balance = "first"', 'tls = { ca = "no-such-file.pem" }')
+        error = self.assertRaises(TlsSettingsError, BalancerService, self.configuration(text), Memory())
+        self.assertIn("no-such-file.pem", str(error))
+
+
+class OperatorTests(Case):
+    """Bar 6: the operator's word counts for every listener."""
+
+    def test_one_drain_takes_a_server_out_of_both_listeners(self) -> None:
+        """After one drain neither the HTTP nor the TCP listener sends to the server; after enable both do."""
+        service = self.start(TWO_DOORS.replace('check = { type = "tcp", start = "up" }', 'check = "none"'))
+        for expected, word in (("10.0.0.1", None), ("10.0.0.2", service.drain), ("10.0.0.1", service.enable)):
+            if word is not None:
+                (backend,) = word("10.0.0.1:80")
+                self.assertEqual(backend.address, "10.0.0.1:80")
+            for port in (8080, 8081):
+                before = len(self.connected_to())
+                client = self.arrive(port)
+                self.assertEqual(self.connected_to()[before:], [expected])
+                client.right.abortConnection()
+                flush(client)
+        self.assertEqual(
+            [event.reason for event in backend.events], ["drained by the operator", "enabled by the operator"]
+        )
+        self.assertRaises(UnknownName, service.drain, "10.9.9.9:80")
+
+    def test_a_server_of_five_listeners_is_probed_as_often_as_one_of_one(self) -> None:
+        """Five listeners over five upstreams with one server: as many probes as one listener makes."""
+        one = '[upstream.u{n}]\nservers = ["10.0.0.1:80"]\n[listener.l{n}]\nlisten = "tcp:{n}"\nto = "u{n}"\n'
+        counts = []
+        for listeners in (1, 5):
+            service = self.start("".join(one.format(n=8000 + n) for n in range(listeners)))
+            self.reactor.pump([0.1] * 300)
+            (backend,) = service.registry.backends.values()
+            self.assertEqual(len(self.connected_to()), service.monitor.probes_of(backend))
+            counts.append(len(self.connected_to()))
+            self.successResultOf(service.stopService())
+        self.assertEqual(counts[0], counts[1])
+        self.assertGreater(counts[0], 4)
+
+    def test_maint_also_stops_the_probes(self) -> None:
+        """A server in maintenance is neither served to nor probed."""
+        service = self.start(TWO_DOORS)
+        (backend,) = service.maint("10.0.0.1:80")
+        self.assertIs(backend.admin, AdminState.MAINT)
+        self.reactor.pump([0.1] * 100)
+        self.assertNotIn("10.0.0.1", self.connected_to())
+
+
+class ReloadTests(Case):
+    """Another configuration while running."""
+
+    def test_what_stays_is_not_touched(self) -> None:
+        """A server that both configurations have keeps its identity and what the operator said of it."""
+        service = self.start(TWO_DOORS)
+        (drained,) = service.drain("10.0.0.1:80")
+        self.successResultOf(service.reload(self.configuration(TWO_DOORS.replace('"10.0.0.2:80"', '"10.0.0.3:80"'))))
+        self.assertIs(service.registry.find("10.0.0.1:80")[0], drained)
+        self.assertIs(drained.admin, AdminState.DRAIN)
+        self.assertRaises(UnknownName, service.registry.find, "10.0.0.2:80")
+        self.assertEqual(len(self.reactor.tcpServers), 2)
+
+    def test_listeners_come_and_go(self) -> None:
+        """A listener with another address is closed and opened there; one that left is closed; a new one opens."""
+        service = self.start(TWO_DOORS)
+        text = TWO_DOORS.replace("tcp:8080", "tcp:9090").replace("[listener.tcp]", "[listener.other]")
+        text = text.replace("tcp:8081", "tcp:9091")
+        self.successResultOf(service.reload(self.configuration(text)))
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [8080, 8081, 9090, 9091])
+        self.assertEqual(sorted(service.listeners), ["http", "other"])
+        self.assertTrue(all(listener.address for listener in service.listeners.values()))
+
+    def test_requests_after_a_reload_go_where_it_says(self) -> None:
+        """The same open listener serves by the new configuration."""
+        service = self.start(TWO_DOORS.replace('check = { type = "tcp", start = "up" }', 'check = "none"'))
+        text = TWO_DOORS.replace('"10.0.0.1:80", "10.0.0.2:80"', '"10.0.0.7:80"')
+        self.successResultOf(
+            service.reload(self.configuration(text.replace('type = "tcp", start = "up"', 'type = "none"')))
+        )
+        for port in (8080, 8081):
+            self.arrive(port)
+        self.assertEqual(self.connected_to(), ["10.0.0.7", "10.0.0.7"])
+
+    def test_a_listener_that_cannot_open_leaves_the_others(self) -> None:
+        """A new listener whose port is taken is logged; the rest of the new configuration serves."""
+        service = self.start(TWO_DOORS)
+        self.reactor.taken = frozenset({7070})
+        text = (
+            TWO_DOORS
+            + '[listener.third]\nlisten = "tcp:7070"\nto = "web"\n[listener.fourth]\nlisten = "tcp:7071"\nto = "web"\n'
+        )
+        self.successResultOf(service.reload(self.configuration(text)))
+        self.assertEqual(service.listeners["third"].address, "")
+        self.assertNotEqual(service.listeners["fourth"].address, "")
+
+    def test_a_bad_file_changes_nothing(self) -> None:
+        """A configuration whose TLS file is missing is refused whole."""
+        service = self.start(TWO_DOORS)
+        text = TWO_DOORS.replace('"10.0.0.1:80"', '"10.0.0.9:80"').replace(
+            'balance = "first"', 'tls = { ca = "no.pem" }'
+        )
+        self.assertRaises(TlsSettingsError, service.reload, self.configuration(text))
+        self.assertEqual(len(service.registry.find("10.0.0.1:80")), 1)
+        self.assertRaises(UnknownName, service.registry.find, "10.0.0.9:80")

@@ -31,7 +31,7 @@ _POSITIONAL = {"tcp": 1, "tcp6": 1, "ssl": 1, "unix": 1, "systemd": 0}
 class Place:
     """Where a listener listens, as far as it can be told from the text.
 
-    :ivar kind: ``tcp``, ``tcp6``, ``ssl``, ``unix``, …
+    :ivar kind: ``tcp``, ``tcp6``, ``ssl``, ``unix`` and so on
     :ivar port: the TCP port; 0 where the system chooses, or there is none.
     :ivar address: interface or path; empty for every interface.
     """

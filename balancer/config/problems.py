@@ -98,7 +98,8 @@ class Translator:
         if kind == "check_type":
             found = shown(self._draft.at(path), path)
             allowed, hint = context["allowed"], context["hint"]
-            return Mistake(path=path, found=found, allowed=allowed, hint=hint, spoils=path[:-1])
+            spoils = path[:-1] if path[-1] == "type" else path  # where it was written as the type alone
+            return Mistake(path=path, found=found, allowed=allowed, hint=hint, spoils=spoils)
         if details["loc"][-1:] == ("[key]",):
             return Mistake(path=path, found=f"the name {json.dumps(path[-1])}", allowed=str(context.get("error", "")))
         return self._wrong_value(path, str(context["error"]) if kind == "value_error" else "")
@@ -127,7 +128,7 @@ class Translator:
             found="an unknown key",
             allowed=allowed,
             hint=near,
-            meant=(*path[:-1], near) if near else (),
+            meant=(*path[:-1], near) if near and not has(self._draft.at(path[:-1]), near) else (),
         )
 
     def _path(self, places: tuple[int | str, ...], missing: bool) -> Path:

@@ -95,16 +95,16 @@ def _ports(configuration: Configuration) -> Iterator[Mistake]:
 def _servers(configuration: Configuration) -> Iterator[Mistake]:
     """No server twice in one upstream: its weight and limit would be those of one of the two."""
     for name, upstream in configuration.upstream.items():
-        told: dict[str, int] = {}
+        told: set[str] = set()
         for index, server in enumerate(upstream.servers):
             host, port = split_address(server.address)
             address = join_address(host.lower().removesuffix("."), port)
             if address in told:
                 path: Path = ("upstream", name, "servers", index)
-                found = f"{shown(server.address)}, which is servers[{told[address]}] already"
+                found = f"{shown(server.address)}, which is in the list already"
                 allowed = 'each server once (it may have a "weight")'
                 yield Mistake(path=path, found=found, allowed=allowed, about=(path,))
-            told.setdefault(address, index)
+            told.add(address)
 
 
 def _probed_addresses(configuration: Configuration) -> Iterator[Mistake]:
@@ -123,7 +123,7 @@ def _reachable_routes(configuration: Configuration) -> Iterator[Mistake]:
             path: Path = ("listener", name, "route", later)
             yield Mistake(
                 path=path,
-                found=f"a route that matches what route[{earlier}] takes already",
+                found=f"a route that matches what an earlier one takes already ({listener.route[later]})",
                 allowed='each match once (several upstreams for one match: "split")',
                 about=(path, ("listener", name, "route", earlier)),
             )

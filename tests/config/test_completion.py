@@ -1,0 +1,58 @@
+"""Defaults that depend on other keys."""
+
+from dataclasses import dataclass
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from balancer.config.completion import BALANCE, TCP_BALANCE, completed
+from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
+from balancer.config.vocabulary import Vocabulary
+from balancer.core.health import CheckSettings
+from balancer.core.route_spec import RouteSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpSettings(CheckSettings):
+    """A replaced check with a key of its own."""
+
+    more: int = 1
+
+
+def upstream(balance: str = "", check: CheckSettings | None = None) -> UpstreamConfig:
+    return UpstreamConfig(servers=(ServerConfig(address="a:1"),), balance=balance, check=check)
+
+
+class CompletionTests(SynchronousTestCase):
+    def test_balance(self) -> None:
+        """An upstream that only mode tcp uses takes leastconn, any other two random choices; what was written stays."""
+        configuration = Configuration(
+            upstream={name: upstream() for name in ("l4", "l7", "both", "none")} | {"own": upstream("first")},
+            listener={
+                "a": ListenerConfig(listen="tcp:1", mode="tcp", to="l4"),
+                "b": ListenerConfig(listen="tcp:2", mode="tcp", to="both"),
+                "c": ListenerConfig(listen="tcp:3", to="l7", route=(RouteSpec(to="both"),)),
+                "d": ListenerConfig(listen="tcp:4", mode="tcp", to="own"),
+            },
+        )
+        done = completed(configuration, Vocabulary())
+        self.assertEqual(
+            {name: config.balance for name, config in done.upstream.items()},
+            {"l4": TCP_BALANCE, "l7": BALANCE, "both": BALANCE, "none": BALANCE, "own": "first"},
+        )
+        self.assertEqual(completed(done, Vocabulary()), done)
+        self.assertEqual(done.listener, configuration.listener)
+
+    def test_check(self) -> None:
+        """A check that was left out, or built from the bare settings, gets the class of its type, values kept."""
+        vocabulary = Vocabulary(checks={"tcp": TcpSettings})
+        given = {
+            "bare": upstream(check=CheckSettings(rise=7)),
+            "none": upstream(),
+            "own": upstream(check=TcpSettings(more=2)),
+            "strange": upstream(check=CheckSettings(type="strange")),
+        }
+        done = completed(Configuration(upstream=given), vocabulary).upstream
+        self.assertEqual(done["bare"].check, TcpSettings(rise=7))
+        self.assertIsNone(done["none"].check)
+        self.assertEqual(done["own"].check, TcpSettings(more=2))
+        self.assertEqual(done["strange"].check, CheckSettings(type="strange"))

@@ -1,0 +1,85 @@
+"""A configuration from a few words of a command line."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from balancer.config.quick import COMMAND_LINE, UPSTREAM, quick, split_listen
+from balancer.config.vocabulary import Vocabulary
+from balancer.core.access_log import AccessLogSettings
+from balancer.errors import ConfigurationError, Problem
+
+
+def known(text: str) -> None:
+    if text != "leastconn":
+        raise ValueError("leastconn, and nothing else")
+
+
+class QuickTests(SynchronousTestCase):
+    def problems(self, **options: object) -> tuple[Problem, ...]:
+        with self.assertRaises(ConfigurationError) as caught:
+            quick(**options)  # type: ignore[arg-type]  # options are each test's
+        return caught.exception.problems
+
+    def test_http(self) -> None:
+        """Listeners at every form of place send to all the servers."""
+        made = quick(http=[8080, "127.0.0.1:8081", "[::1]:8080"], to=["a:1", "b:2"])
+        self.assertEqual(
+            {name: listener.listen for name, listener in made.listener.items()},
+            {
+                "http-8080": "tcp:8080",
+                "http-8081": "tcp:8081:interface=127.0.0.1",
+                "http-8080-2": r"tcp6:8080:interface=\:\:1",
+            },
+        )
+        self.assertEqual({listener.mode for listener in made.listener.values()}, {"http"})
+        self.assertEqual([server.address for server in made.upstream[UPSTREAM].servers], ["a:1", "b:2"])
+        self.assertEqual({listener.to for listener in made.listener.values()}, {UPSTREAM})
+        self.assertIsNone(made.access_log)
+
+    def test_tcp(self) -> None:
+        """A TCP listener takes leastconn by default, and what was asked for otherwise."""
+        made = quick(tcp=["5432"], to=["db1:5432"])
+        self.assertEqual((made.listener["tcp-5432"].mode, made.upstream[UPSTREAM].balance), ("tcp", "leastconn"))
+        self.assertEqual(quick(tcp=["1"], to=["a:1"], balance="first").upstream[UPSTREAM].balance, "first")
+
+    def test_free_ports(self) -> None:
+        """Port 0 may be given twice: the system chooses."""
+        self.assertEqual(list(quick(http=[0], tcp=[0, 0], to=["a:1"]).listener), ["http-0", "tcp-0", "tcp-0-2"])
+
+    def test_access_log(self) -> None:
+        """The access log goes where it was told to."""
+        self.assertEqual(quick(http=[1], to=["a:1"], access_log="-").access_log, AccessLogSettings(path="-"))
+
+    def test_mistakes(self) -> None:
+        """Every mistake is told at once, by its option."""
+        found = self.problems(
+            http=["x", "80"],
+            tcp=["80", "65536"],
+            to=["a", "b:1", "b:1"],
+            balance="first",
+            vocabulary=Vocabulary(selectors=known),
+        )
+        self.assertEqual({problem.file for problem in found}, {COMMAND_LINE})
+        self.assertEqual(
+            sorted((problem.key, problem.found) for problem in found),
+            [
+                ("--balance", '"first"'),
+                ("--http", '"x"'),
+                ("--tcp", '"65536"'),
+                ("--tcp", '"80", where http-80 listens already'),
+                ("--to", '"a"'),
+                ("--to", '"b:1" a second time'),
+            ],
+        )
+
+    def test_nothing(self) -> None:
+        """Neither a listener nor a server: both are told, with what to write."""
+        found = self.problems()
+        self.assertEqual([problem.key for problem in found], ["--http", "--to"])
+        self.assertIn("--http 8080", found[0].allowed)
+
+    def test_split_listen(self) -> None:
+        """A place is split; a bad one names the option."""
+        self.assertEqual(split_listen("127.0.0.1:80", "--http"), ("127.0.0.1", 80))
+        with self.assertRaises(ConfigurationError) as caught:
+            split_listen("localhost:80", "--http")
+        self.assertIn("command line: --http", str(caught.exception))

@@ -84,7 +84,7 @@ class OpenListener:
         """Serve what comes from now on by another configuration."""
         self.config = config
         if isinstance(self._factory, ChannelFactory):
-            self._factory.settings = self._http(upstreams)
+            self._factory.settings = http_settings(self.name, self.config, self._shared, upstreams)
             self._factory.limit.maximum = config.max_connections
         else:
             target = upstreams[config.to]
@@ -117,28 +117,13 @@ class OpenListener:
 
     def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory:
         if self.config.mode == "http":
-            return ChannelFactory(self._http(upstreams), max_connections=self.config.max_connections)
+            return ChannelFactory(
+                http_settings(self.name, self.config, self._shared, upstreams),
+                max_connections=self.config.max_connections,
+            )
         target, shared = upstreams[self.config.to], self._shared
         return ForwardingFactory(
             target.upstream, shared.connector, shared.timers, self._tcp(target), tls=target.tls, wall=shared.wall
-        )
-
-    def _http(self, upstreams: Mapping[str, LiveUpstream]) -> HttpSettings:
-        config, shared = self.config, self._shared
-        return HttpSettings(
-            name=self.name,
-            routes=RouteTable(config.route),
-            upstreams={name: upstreams[name].http for name in config.upstreams},
-            forwarding=Forwarding(config.forwarded, random_ids(shared.random)),
-            timers=shared.timers,
-            wall=shared.wall,
-            random=shared.random,
-            log=shared.log,
-            default=config.to,
-            limits=config.limits,
-            timeouts=config.timeouts,
-            buffer=config.buffer,
-            scheme=b"https" if config.listen.startswith(("ssl:", "tls:")) else b"http",
         )
 
     def _tcp(self, target: LiveUpstream) -> TcpSettings:
@@ -150,3 +135,24 @@ class OpenListener:
             buffer=self.config.buffer,
             log=self._shared.log,
         )
+
+
+def http_settings(
+    name: str, config: ListenerConfig, shared: Surroundings, upstreams: Mapping[str, LiveUpstream]
+) -> HttpSettings:
+    """What the HTTP engine works with, for a listener or a mounted resource."""
+    return HttpSettings(
+        name=name,
+        routes=RouteTable(config.route),
+        upstreams={name: upstreams[name].http for name in config.upstreams},
+        forwarding=Forwarding(config.forwarded, random_ids(shared.random)),
+        timers=shared.timers,
+        wall=shared.wall,
+        random=shared.random,
+        log=shared.log,
+        default=config.to,
+        limits=config.limits,
+        timeouts=config.timeouts,
+        buffer=config.buffer,
+        scheme=b"https" if config.listen.startswith(("ssl:", "tls:")) else b"http",
+    )

@@ -5,10 +5,11 @@ byte and never imports the reactor: that is an argument.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -20,24 +21,29 @@ from twisted.python.failure import Failure
 from balancer.admin.access_log import AccessLog, sink_for
 from balancer.admin.event_log import EventLog
 from balancer.config.diff import difference
-from balancer.config.schema import Configuration, UpstreamConfig
+from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core import selection
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.model import AdminState, Backend
 from balancer.core.record import ConnectionRecord
+from balancer.core.route_spec import RouteSpec
 from balancer.discovery.names import Names
 from balancer.discovery.resolver import SystemResolver, make_resolver
 from balancer.errors import ListenError
 from balancer.health.monitor import Monitor
+from balancer.http.resource import ProxyResource
 from balancer.interfaces import IProbePlugin, ISelectorPlugin
-from balancer.listeners import OpenListener, Surroundings
+from balancer.listeners import OpenListener, Surroundings, http_settings
 from balancer.live import LiveUpstream
 from balancer.net.connector import Connector
 from balancer.net.timers import TimerWheel
 from balancer.net.tls import TlsClients
 from balancer.plugins import every, named
 from balancer.registry import Registry
+
+NOWHERE = "resource"
+"""The listener that records name for what came in by a mounted resource."""
 
 TICK = 1.0
 """Seconds between looks at what time alone brings: ejections that end, slow start. It only bounds how late the log
@@ -97,6 +103,7 @@ class BalancerService(Service):
         self._shared = Surroundings(reactor, self._connector, self._timers, self.random, wall, self._log_record)
         self._ticking = LoopingCall(self.registry.tick)
         self._ticking.clock = reactor
+        self._resources: WeakKeyDictionary[ProxyResource, ListenerConfig] = WeakKeyDictionary()
         self._leaving: list[OpenListener] = []
         self._hurried = False
         self.registry.subscribe(EventLog())
@@ -140,6 +147,21 @@ class BalancerService(Service):
         """Open the access log's path again, after it was rotated away."""
         if self.access_log is not None:
             self.access_log.reopen()
+
+    def resource(self, to: str, *, route: Sequence[RouteSpec] = (), prefix: bytes = b"") -> ProxyResource:
+        """Layer 7 as a ``twisted.web`` resource, to mount at a path of a site; it follows :meth:`reload`.
+
+        :param to: the upstream that gets what no route matches.
+        :param route: requests that go elsewhere.
+        :param prefix: see :class:`~balancer.http.resource.ProxyResource`.
+        :raises UnknownName: there is no such upstream.
+        """
+        config = ListenerConfig(listen=NOWHERE, to=to, route=tuple(route))
+        for name in config.upstreams:
+            self.registry.upstream(name)
+        resource = ProxyResource(http_settings(NOWHERE, config, self._shared, self.upstreams), prefix)
+        self._resources[resource] = config
+        return resource
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -226,6 +248,9 @@ class BalancerService(Service):
             self.listeners[name] = OpenListener(name, config, self._shared, self.upstreams)
         for name in [name for name in self.listeners if name not in configuration.listener]:
             self._leaving.append(self.listeners.pop(name))
+        for resource, config in self._resources.items():
+            if config.upstreams <= self.upstreams.keys():  # else it goes on with what it had, and finds no backend
+                resource.settings = http_settings(NOWHERE, config, self._shared, self.upstreams)
         self._replaced = [live for name, live in old.items() if self.upstreams.get(name) is not live]
 
     def _live(

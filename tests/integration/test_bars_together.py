@@ -120,15 +120,18 @@ class ReuseTests(SynchronousTestCase):
         """Requests that arrive around the moment the backend closes its idle connections are all answered."""
         server, _ = closes_when_idle(1.0)
         pause = threading.Event()
-        with server, BalancerProcess(config=self.config(server.address)) as balancer:
-            with socket.create_connection(balancer.addresses["http"], PATIENCE) as client:
-                for wait in (0, 0.98, 0.99, 1.0, 1.001, 1.002, 1.01, 1.05):
-                    pause.wait(wait)  # the time under test: how long the connection lies idle
-                    client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-                    received = b""
-                    while not received.endswith(b"\r\n\r\nok"):
-                        more = client.recv(65536)
-                        self.assertTrue(more, f"closed after {received!r}")
-                        received += more
-                    self.assertTrue(received.startswith(b"HTTP/1.1 200 OK\r\n"), received)
+        with (
+            server,
+            BalancerProcess(config=self.config(server.address)) as balancer,
+            socket.create_connection(balancer.addresses["http"], PATIENCE) as client,
+        ):
+            for wait in (0, 0.98, 0.99, 1.0, 1.001, 1.002, 1.01, 1.05):
+                pause.wait(wait)  # the time under test: how long the connection lies idle
+                client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+                received = b""
+                while not received.endswith(b"\r\n\r\nok"):
+                    more = client.recv(65536)
+                    self.assertTrue(more, f"closed after {received!r}")
+                    received += more
+                self.assertTrue(received.startswith(b"HTTP/1.1 200 OK\r\n"), received)
         self.assertGreater(server.accepted, 1)

@@ -22,17 +22,22 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
     Completing twice is completing once. What :func:`~balancer.config.reader.read` returns is complete; whoever builds
     a :class:`Configuration` in Python completes it before use.
     """
+    defaults = default_balances(configuration)
+    return replace(
+        configuration,
+        upstream={
+            name: _completed(upstream, defaults[name], vocabulary) for name, upstream in configuration.upstream.items()
+        },
+    )
+
+
+def default_balances(configuration: Configuration) -> dict[str, str]:
+    """What ``balance`` is where none is written, for each upstream: it goes by who uses it."""
     modes: dict[str, set[str]] = {}
     for listener in configuration.listener.values():
         for name in listener.upstreams:
             modes.setdefault(name, set()).add(listener.mode)
-    return replace(
-        configuration,
-        upstream={
-            name: _completed(upstream, TCP_BALANCE if modes.get(name) == {"tcp"} else BALANCE, vocabulary)
-            for name, upstream in configuration.upstream.items()
-        },
-    )
+    return {name: TCP_BALANCE if modes.get(name) == {"tcp"} else BALANCE for name in configuration.upstream}
 
 
 def _completed(upstream: UpstreamConfig, balance: str, vocabulary: Vocabulary) -> UpstreamConfig:

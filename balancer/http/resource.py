@@ -272,4 +272,3 @@ def _size(content: Any) -> int:
     size = int(content.seek(0, 2))
     content.seek(0)
     return size
-

@@ -48,9 +48,10 @@ class Upload:
             self._front.pause_request()
 
     def end(self, trailers: Fields) -> None:
-        """The last part had arrived."""
+        """The last part had arrived. What was read is bounded, so the client is heard again, should it leave."""
         self.complete = True
         self._trailers = trailers
+        self._front.resume_request()
         if self._connection is not None:
             self._pass_end(self._connection)
 

@@ -216,6 +216,41 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(client.received, b"")
 
 
+class UploadTests(SynchronousTestCase):
+    """Bodies under back-pressure."""
+
+    def test_reading_goes_on_after_the_body(self) -> None:
+        """A body whose last part the backend has not taken yet does not leave the client unheard."""
+        for leaves in (False, True):
+            bench = Bench()
+            client = bench.client(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+            backend = bench.accept()
+            backend.transport.reading = False
+            bench.send(client, b"x" * 100000)
+            self.assertGreater(len(backend.transport.other.waiting), 65536)
+            if leaves:
+                bench.reset(client)
+                self.assertEqual(backend.closed, "reset")
+                continue
+            backend.transport.reading = True
+            bench.run()
+            bench.send(backend, OK)
+            bench.send(client, ONE)
+            bench.send(backend, OK)
+            self.assertEqual(client.received, OK + OK)
+
+    def test_body_before_the_connection(self) -> None:
+        """A body that comes before there is a connection is held up to the buffer, then the client is paused."""
+        bench = Bench(buffer=100000)
+        client = bench.client(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        bench.send(client, b"x" * 1000000)
+        self.assertGreater(len(client.transport.waiting), 800000)
+        backend = bench.accept()
+        self.assertEqual(backend.received.partition(b"\r\n\r\n")[2], b"x" * 1000000)
+        bench.send(backend, OK)
+        self.assertEqual(client.received, OK)
+
+
 class FramingTests(SynchronousTestCase):
     """Bodies come out framed as the client understands them, never as they happened to come in."""
 

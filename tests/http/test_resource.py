@@ -4,7 +4,6 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
-from twisted.web.static import Data
 
 from balancer.core.termination import Termination
 from balancer.core.timeouts import ClientTimeouts
@@ -16,6 +15,16 @@ GET = b"GET /shop/cart HTTP/1.1\r\nHost: test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: x\r\n\r\nok"
 
 
+class Page(Resource):
+    """A page of the site's own."""
+
+    isLeaf = True
+
+    def render_GET(self, request: object) -> bytes:
+        """The page."""
+        return b"mine"
+
+
 class MountedBench(Bench):
     """A bench whose clients meet a site with a page of its own at ``/page`` and the balancer at ``/shop``."""
 
@@ -24,7 +33,7 @@ class MountedBench(Bench):
     def client(self, data: bytes = b"", host: str = "192.0.2.1") -> Party:
         """A client of the site."""
         root = Resource()
-        root.putChild(b"page", Data(b"mine", "text/plain"))
+        root.putChild(b"page", Page())
         root.putChild(b"shop", ProxyResource(self.settings, self.prefix))
         site = Site(root, reactor=self.reactor)
         site.noisy = False

@@ -5,7 +5,6 @@ This module never imports another of ours.
 
 from dataclasses import dataclass
 
-
 MAX_REPORTED = 100
 """Problems that the text of a :class:`ConfigurationError` shows: nobody reads more at once."""
 
@@ -69,6 +68,10 @@ class ConfigurationError(BalancerError):
 
 class ListenError(BalancerError):
     """An address cannot be listened on. The message names listener, address, cause and what to change."""
+
+
+class AccessLogError(BalancerError):
+    """The access log cannot be opened. The message names the path and the cause."""
 
 
 class TlsSettingsError(BalancerError):

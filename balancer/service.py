@@ -20,17 +20,18 @@ from twisted.python.failure import Failure
 
 from balancer.admin.access_log import AccessLog, sink_for
 from balancer.admin.event_log import EventLog
+from balancer.config.completion import completed
 from balancer.config.diff import difference
+from balancer.config.rules import remarks
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core import selection
-from balancer.core.access_log import AccessLogSettings
 from balancer.core.model import AdminState, Backend
 from balancer.core.record import ConnectionRecord
 from balancer.core.route_spec import RouteSpec
 from balancer.discovery.names import Names
 from balancer.discovery.resolver import SystemResolver, make_resolver
-from balancer.errors import ListenError
+from balancer.errors import AccessLogError, ListenError, TlsSettingsError
 from balancer.health.monitor import Monitor
 from balancer.http.resource import ProxyResource
 from balancer.interfaces import IProbePlugin, ISelectorPlugin
@@ -64,6 +65,21 @@ def vocabulary() -> Vocabulary:
     )
 
 
+def tls_clients(configuration: Configuration) -> dict[str, TlsClients]:
+    """TLS to the servers of each upstream that wants it, with the files it needs read.
+
+    :raises TlsSettingsError: a file cannot be used; the message names upstream and file.
+    """
+    clients = {}
+    for name, config in configuration.upstream.items():
+        if config.tls is not None:
+            try:
+                clients[name] = TlsClients(config.tls)
+            except TlsSettingsError as error:
+                raise TlsSettingsError(f'upstream "{name}": {error}') from error
+    return clients
+
+
 class BalancerService(Service):
     """A whole balancer.
 
@@ -88,7 +104,7 @@ class BalancerService(Service):
         resolver: IResolver | None = None,
         wall: Callable[[], float] = time.time,  # noqa: TID251 - the composition root brings the clock
     ) -> None:
-        self.configuration = configuration
+        self.configuration = Configuration()
         self.reactor = reactor
         self.random = random or Random()
         self.registry = Registry(reactor.seconds, self.random)
@@ -136,10 +152,12 @@ class BalancerService(Service):
 
         :raises TlsSettingsError: a file that TLS to a backend needs cannot be used; nothing is changed.
         """
-        changes = difference(self.configuration, configuration)
+        before = self.configuration
         self._compose(configuration)
-        for change in changes:
+        for change in difference(before, self.configuration):
             self.log.info("reload: {change}", change=str(change))
+        if before.access_log != self.configuration.access_log:
+            self._replace_access_log()
         self._start_behind()
         return Deferred.fromCoroutine(self._exchange_ports())
 
@@ -180,9 +198,12 @@ class BalancerService(Service):
             failures[0].raiseException()
 
     def startService(self) -> None:
-        """Resolve, probe, serve."""
+        """Resolve, probe, serve.
+
+        :raises AccessLogError: the access log cannot be opened.
+        """
         super().startService()
-        self._open_access_log(self.configuration.access_log)
+        self.access_log = self._open_access_log()
         self._start_behind()
         self.monitor.start()
         self._ticking.start(TICK, now=False)
@@ -231,7 +252,10 @@ class BalancerService(Service):
 
     def _compose(self, configuration: Configuration) -> None:
         """Make upstreams and listeners what the configuration says. What can fail fails before anything changes."""
-        tls = {name: TlsClients(config.tls) for name, config in configuration.upstream.items() if config.tls}
+        configuration = completed(configuration, vocabulary())
+        tls = tls_clients(configuration)
+        for remark in remarks(configuration):
+            self.log.warn("{remark}", remark=remark)
         self.registry.apply(configuration)
         if configuration.resolve != self._names.policy:
             self._names.configure(configuration.resolve)
@@ -286,12 +310,27 @@ class BalancerService(Service):
 
     # -- logs ---------------------------------------------------------------------------------------------------
 
-    def _open_access_log(self, settings: AccessLogSettings | None) -> None:
+    def _open_access_log(self) -> AccessLog | None:
+        settings = self.configuration.access_log
         if settings is None:
-            return
+            return None
         access_log = AccessLog(settings, self.reactor, sink_for(settings, STDOUT_FD))
-        access_log.start()
-        self.access_log = access_log
+        try:
+            access_log.start()
+        except OSError as error:
+            raise AccessLogError(f'access_log.path "{settings.path}": {error.strerror}') from error
+        return access_log
+
+    def _replace_access_log(self) -> None:
+        """The old one goes on where the new one cannot be opened."""
+        old = self.access_log
+        try:
+            self.access_log = self._open_access_log()
+        except AccessLogError as error:
+            self.log.error("{problem}; the access log stays where it was", problem=str(error))
+            return
+        if old is not None:
+            old.stop()
 
     def _log_record(self, record: ConnectionRecord) -> None:
         if self.access_log is not None:

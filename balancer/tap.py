@@ -16,11 +16,12 @@ from twisted.python import usage
 
 from balancer.config.quick import quick, split_listen
 from balancer.config.reader import read
+from balancer.config.rules import remarks
 from balancer.config.schema import Configuration
 from balancer.core.access_log import STDOUT
 from balancer.demo import Demonstration
-from balancer.errors import ConfigurationError, ListenError
-from balancer.service import BalancerService, vocabulary
+from balancer.errors import AccessLogError, BalancerError, ListenError
+from balancer.service import BalancerService, tls_clients, vocabulary
 
 log = Logger()
 
@@ -74,13 +75,21 @@ class Options(usage.Options):
             _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} was given")
         try:
             self._read()
-        except ConfigurationError as error:
+            if self.configuration is not None:
+                tls_clients(self.configuration)
+        except BalancerError as error:
             _leave(str(error))
         if self["check"]:
             if self.configuration is not None:
-                upstreams, listeners = len(self.configuration.upstream), len(self.configuration.listener)
-                print(f"{self['config'] or 'the command line'}: good, {upstreams} upstream(s), {listeners} listener(s)")
+                self._tell(self.configuration)
             raise SystemExit(0)
+
+    def _tell(self, configuration: Configuration) -> None:
+        """What ``--check`` says of a good configuration."""
+        for remark in remarks(configuration):
+            print(f"warning: {remark}")
+        upstreams, listeners = len(configuration.upstream), len(configuration.listener)
+        print(f"{self['config'] or 'the command line'}: good, {upstreams} upstream(s), {listeners} listener(s)")
 
     def _read(self) -> None:
         if self["config"]:
@@ -150,18 +159,24 @@ class Program(Service):
         try:
             self.inner.privilegedStartService()
         except ListenError as error:
-            if not self.nodaemon:
-                raise  # twistd hands the message to the process that waits in the foreground
-            if self.pidfile and os.path.exists(self.pidfile):
-                os.unlink(self.pidfile)
-            remedy = "" if self.config else "; --http and --tcp choose other ports"
-            print(f"twistd balancer: {error}{remedy}", file=sys.__stderr__)  # sys.stderr is twistd's log by now
-            sys.exit(1)
+            self._give_up(error, "" if self.config else "; --http and --tcp choose other ports")
+
+    def _give_up(self, error: BalancerError, remedy: str = "") -> None:
+        """End the program before it serves, with a word that somebody sees."""
+        if not self.nodaemon:
+            raise error  # twistd hands the message to the process that waits in the foreground
+        if self.pidfile and os.path.exists(self.pidfile):
+            os.unlink(self.pidfile)
+        print(f"twistd balancer: {error}{remedy}", file=sys.__stderr__)  # sys.stderr is twistd's log by now
+        sys.exit(1)
 
     def startService(self) -> None:
         """Start, and listen to signals."""
         super().startService()
-        self.inner.startService()
+        try:
+            self.inner.startService()
+        except AccessLogError as error:
+            self._give_up(error)
         self.reactor.callWhenRunning(self._install_signals)
 
     def stopService(self) -> "Deferred[None]":
@@ -187,8 +202,6 @@ class Program(Service):
     def _reload(self) -> None:
         assert self.config is not None  # the signal is only installed with a file
         try:
-            configuration = read(self.config, vocabulary())
-        except ConfigurationError as error:
+            self.inner.reload(read(self.config, vocabulary()))
+        except BalancerError as error:
             log.error("not reloaded, the running configuration stays: {problem}", problem=str(error))
-            return
-        self.inner.reload(configuration)

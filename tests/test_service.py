@@ -247,3 +247,18 @@ class ReloadTests(Case):
         self.assertRaises(TlsSettingsError, service.reload, self.configuration(text))
         self.assertEqual(len(service.registry.find("10.0.0.1:80")), 1)
         self.assertRaises(UnknownName, service.registry.find, "10.0.0.9:80")
+
+    def test_the_access_log_moves(self) -> None:
+        """Another path is opened and the old one closed; one that cannot be opened leaves it where it was."""
+        old, new = self.mktemp(), self.mktemp()
+        text = 'access_log = { path = "PATH", format = "common" }\n' + TWO_DOORS
+        service = self.start(text.replace("PATH", old))
+        self.successResultOf(service.reload(self.configuration(text.replace("PATH", new))))
+        wire = self.arrive(8080)
+        wire.right.abortConnection()
+        flush(wire)
+        self.successResultOf(service.reload(self.configuration(text.replace("PATH", "/no/such/directory/log"))))
+        self.successResultOf(service.stopService())
+        with open(old) as before, open(new) as after:
+            self.assertEqual(before.read(), "")
+            self.assertEqual(after.read().count("\n"), 1)

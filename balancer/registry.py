@@ -10,6 +10,7 @@ from random import Random
 
 from twisted.logger import Logger
 
+from balancer.config.completion import default_balances
 from balancer.config.schema import Configuration, UpstreamConfig
 from balancer.core import selection
 from balancer.core.events import ConfigApplied, Event
@@ -100,17 +101,15 @@ class Registry:
     def apply(self, configuration: Configuration) -> None:
         """Make the upstreams what the configuration says. Their servers come by :meth:`publish`.
 
-        An upstream without ``balance`` gets ``leastconn`` where only listeners of mode tcp lead to it, else
-        ``random(2)``. What a configuration does not change is not touched: selectors keep what they learnt.
+        Where no ``balance`` is written it goes by the listeners (``config.completion``). What a configuration does
+        not change is not touched: selectors keep what they learnt.
 
-        :raises UnknownName: a selector's plugin is not known; nothing is changed.
-        :raises ValueError: a ``balance`` cannot be read; nothing is changed.
+        :raises ValueError: a ``balance`` cannot be served; the message says why, and nothing is changed.
         """
         now = self.seconds()
-        stream = _stream_only(configuration)
+        defaults = default_balances(configuration)
         builders = {
-            name: self._builder(name, config, "leastconn" if name in stream else "random(2)")
-            for name, config in configuration.upstream.items()
+            name: self._builder(name, config, defaults[name]) for name, config in configuration.upstream.items()
         }
         before, self._builders = self._builders, builders
         gone = [name for name in self.upstreams if name not in configuration.upstream]
@@ -209,13 +208,6 @@ class Registry:
             due = now - self._left_at[key] >= REMEMBERED
             if age < surplus or (due and not backend.active and backend.admin is AdminState.READY):
                 del self.remembered[key], self._left_at[key]
-
-
-def _stream_only(configuration: Configuration) -> set[str]:
-    """The upstreams that only listeners of mode tcp lead to."""
-    listeners = configuration.listener.values()
-    stream = {listener.to for listener in listeners if listener.mode == "tcp"}
-    return stream - {listener.to for listener in listeners if listener.mode == "http"}
 
 
 def _names(spec: BackendSpec) -> tuple[str, ...]:

@@ -30,24 +30,24 @@ SPECS = st.lists(
         BackendSpec,
         host=st.sampled_from(HOSTS),
         port=st.just(80),
-        weight=st.sampled_from([0, 1, 1, 3]),
-        backup=st.sampled_from([False, False, True]),
-        max_connections=st.sampled_from([0, 1, 1, 2]),
+        weight=st.sampled_from([1, 1, 1, 3, 0]),
+        backup=st.sampled_from([False, False, False, True]),
+        max_connections=st.sampled_from([1, 1, 2, 0]),
     ),
-    max_size=6,
+    max_size=5,
     unique_by=lambda spec: spec.host,
 )
 POLICIES = st.builds(
     UpstreamPolicy,
     slow_start=st.sampled_from([0.0, 4.0]),
     panic_threshold=st.sampled_from([0.0, 0.5]),
-    queue=st.builds(QueuePolicy, limit=st.sampled_from([0, 3, 50])),
+    queue=st.builds(QueuePolicy, limit=st.sampled_from([50, 3, 0])),
     outlier=st.builds(
         OutlierPolicy,
-        failures=st.sampled_from([0, 1, 2]),
+        failures=st.sampled_from([1, 1, 2, 0]),
         base_time=st.just(3.0),
         max_time=st.just(6.0),
-        max_share=st.sampled_from([0.0, 0.34, 0.5, 1.0]),
+        max_share=st.sampled_from([0.5, 1.0, 0.34, 0.0]),
     ),
 )
 
@@ -127,27 +127,32 @@ class Model(RuleBasedStateMachine):
         self.settled()
         if isinstance(event, Ejected):
             for upstream in self.upstreams:
+                if any(member.backend.address == event.subject for member in upstream.members):
+                    self.keeps_share(upstream)
                 lease = upstream.place(NOTHING_KNOWN, event.at).next(event.at)
                 if lease is not None:
                     lease.release(Outcome.UNUSED, event.at)
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    @rule(which=UPSTREAMS, hasty=st.booleans())
-    def arrive(self, which: int, hasty: bool) -> None:
-        Job(self, self.upstreams[which], hasty).go()
+    @rule(which=UPSTREAMS, count=st.integers(1, 6), hasty=st.booleans())
+    def arrive(self, which: int, count: int, hasty: bool) -> None:
+        for _ in range(count):
+            Job(self, self.upstreams[which], hasty).go()
 
     @rule(which=WHICH, outcome=st.sampled_from(Outcome), again=st.booleans())
     def finish(self, which: int, outcome: Outcome, again: bool) -> None:
         if self.holding:
             self.holding[which % len(self.holding)].give_back(outcome, again)
 
-    @rule(host=st.sampled_from(HOSTS), times=st.integers(1, 3))
-    def trouble(self, host: str, times: int) -> None:
-        """Everything under way on a server fails."""
-        for job in [job for job in self.holding if job.lease and job.lease.backend.host == host][:times]:
+    @rule(which=UPSTREAMS, host=st.sampled_from(HOSTS), again=st.booleans())
+    def trouble(self, which: int, host: str, again: bool) -> None:
+        """A server fails all that is under way on it, and what one upstream sends next."""
+        upstream = self.upstreams[which]
+        Job(self, upstream, hasty=False).go()
+        for job in [job for job in self.holding if job.lease and job.lease.backend.host == host]:
             if job in self.holding:
-                job.give_back(Outcome.RESET, again=True)
+                job.give_back(Outcome.RESET, again)
 
     @rule(which=WHICH, outcome=st.sampled_from(Outcome))
     def finish_twice(self, which: int, outcome: Outcome) -> None:
@@ -217,10 +222,14 @@ class Model(RuleBasedStateMachine):
     def within_share(self) -> None:
         """No more are ejected than the share of any upstream allows, and never the last one that could serve."""
         for upstream in self.upstreams:
-            weighty = [member.backend for member in upstream.members if member.spec.weight]
-            ejected = [member for member in upstream.members if member.backend.ejected_until is not None]
-            assert len(ejected) <= upstream.policy.outlier.max_share * len(upstream.members)
-            assert any(b.available for b in weighty) or not any(self.serves_but_for_ejection(b) for b in weighty)
+            self.keeps_share(upstream)
+
+    def keeps_share(self, upstream: Upstream) -> None:
+        """One upstream's part of it."""
+        weighty = [member.backend for member in upstream.members if member.spec.weight]
+        ejected = [member for member in upstream.members if member.backend.ejected_until is not None]
+        assert len(ejected) <= upstream.policy.outlier.max_share * len(upstream.members)
+        assert any(b.available for b in weighty) or not any(self.serves_but_for_ejection(b) for b in weighty)
 
     def serves_but_for_ejection(self, backend: Backend) -> bool:
         """Only traffic says no."""
@@ -251,4 +260,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModelLaws = Model.TestCase
-TestModelLaws.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestModelLaws.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

@@ -52,7 +52,11 @@ class ISelector(Interface):
         """
 
     def observe(member: Member, latency: float, now: float) -> None:
-        """A lease came back after ``latency`` seconds (to the first byte where there was one)."""
+        """A lease came back after ``latency`` seconds (to the first byte where there was one; else to its end).
+
+        Only of the members it was built with, and not where the outcome says nothing of the backend. After a failure
+        ``member.backend.failures_in_row`` is not 0: a refusal is quick, and must not pass for a quick answer.
+        """
 
 
 class ISelectorPlugin(Interface):

@@ -127,7 +127,9 @@ class ServerConfig:
         Doc("`HOST:PORT`, `[IPV6]:PORT`; a host name is resolved again at its TTL."),
     ]
     weight: Annotated[Weight, Doc("Share of the traffic, 0 (none) to 256.")] = 1
-    backup: Annotated[bool, Doc("Used only when no other server of the upstream is available.")] = False
+    backup: Annotated[
+        bool, Doc("Used only when no other server of the upstream is available, or too few are (`panic_threshold`).")
+    ] = False
     max_connections: Annotated[
         CountOrZero, Doc("Connections (tcp) or requests (http) at one time, 0 for no limit; more wait in the queue.")
     ] = 0

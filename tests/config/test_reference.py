@@ -65,7 +65,7 @@ class ReferenceTests(SynchronousTestCase):
             section = sections[_title(table)]
             for key in table.values:
                 self.assertRegex(section, rf"(?m)^\| `{key.name}` \| .+ \| .+ \| .+ \|$")
-        self.assertIn("| `connect` | a duration above 0 | `\"3s\"` |", sections["`[upstream.NAME.timeouts]`"])
+        self.assertIn('| `connect` | a duration above 0 | `"3s"` |', sections["`[upstream.NAME.timeouts]`"])
 
     def test_command(self) -> None:
         """The command writes both files."""

@@ -241,9 +241,7 @@ ABOUT_THE_CLIENT = [
 def spoofed_names(draw: st.DrawFn) -> bytes:
     """A field about the client in any case, its hyphens replaced by what backends take for hyphens."""
     name = draw(st.sampled_from(ABOUT_THE_CLIENT))
-    return bytes(
-        draw(st.sampled_from(b"-_.")) if c == ord("-") else c - 32 if draw(st.booleans()) else c for c in name
-    )
+    return bytes(draw(st.sampled_from(b"-_.")) if c == ord("-") else c - 32 if draw(st.booleans()) else c for c in name)
 
 
 class SpoofingLawTests(SynchronousTestCase):

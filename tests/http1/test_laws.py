@@ -173,7 +173,7 @@ def test_limits_and_cuts(data: bytes, marks: list[int], head: int, line: int, fi
 
 
 @settings(max_examples=40, deadline=None)
-@given(prefix=st.sampled_from(SAMPLES[:3]), filler=st.sampled_from(b"aA0 \t:;,\r\n=\"%/"), size=st.integers(1, 9))
+@given(prefix=st.sampled_from(SAMPLES[:3]), filler=st.sampled_from(b'aA0 \t:;,\r\n="%/'), size=st.integers(1, 9))
 def test_memory_is_bounded(prefix: bytes, filler: int, size: int) -> None:
     """A parser that was asked for everything holds no more than one head, however much of one byte is sent."""
     limits = HttpLimits(head=300, request_line=100, chunk_line=50, trailers=200)

@@ -133,6 +133,7 @@ class OpenListener:
             backend_timeouts=target.config.timeouts,
             max_connections=self.config.max_connections,
             buffer=self.config.buffer,
+            max_tries=target.config.retry.connects,
             log=self._shared.log,
         )
 

@@ -39,7 +39,7 @@ def named(interface: InterfaceClass, name: str) -> Any:
         near = get_close_matches(name, found, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         names = ", ".join(sorted(found))
-        raise UnknownName(f"no {interface.__name__} is named {name!r}{hint}; there are: {names}") from None
+        raise UnknownName(f"no {_kind(interface)} is named {name!r}{hint}; there are: {names}") from None
 
 
 @implementer(IPlugin, ISelectorPlugin)
@@ -94,3 +94,8 @@ def _is_built_in(plugin: object) -> bool:
 def _load(reference: str) -> Any:
     module, _, name = reference.rpartition(".")
     return getattr(import_module(module), name)
+
+
+def _kind(interface: InterfaceClass) -> str:
+    """``ISelectorPlugin`` is a selector, to people."""
+    return str(interface.__name__).removeprefix("I").removesuffix("Plugin").lower()

@@ -70,7 +70,7 @@ class Finding(SynchronousTestCase):
         with self.assertRaises(UnknownName) as caught:
             named(ISelectorPlugin, "leastcon")
         message = str(caught.exception)
-        self.assertIn("no ISelectorPlugin is named 'leastcon' (did you mean 'leastconn'?); there are: ", message)
+        self.assertIn("no selector is named 'leastcon' (did you mean 'leastconn'?); there are: ", message)
         self.assertIn("roundrobin", message)
 
     def test_stranger_counts(self) -> None:

@@ -9,8 +9,10 @@ from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.wording import Path, nearest, shown
+from balancer.core.forwarded import ForwardedPolicy
 from balancer.core.model import is_literal, join_address, split_address
 from balancer.core.routing import shadowed
+from balancer.http1.limits import HttpLimits
 
 Rule = Callable[[Configuration], Iterator[Mistake]]
 
@@ -70,9 +72,23 @@ def _targets(configuration: Configuration) -> Iterator[Mistake]:
             yield Mistake(
                 path=(*path, "route"), found='routes in mode "tcp"', allowed='"to", or mode = "http"', about=keys
             )
+        elif listener.mode == "tcp" and (unread := _of_http_only(listener)):
+            yield Mistake(
+                path=(*path, unread),
+                found='a table that mode "tcp", which does not look into the bytes, never reads',
+                allowed='nothing, or mode = "http"',
+                about=((*path, unread), (*path, "mode")),
+            )
         elif not listener.to and (listener.mode == "tcp" or not listener.route):
             allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode == "http")
             yield Mistake(path=path, found="a listener that sends nowhere", allowed=allowed, about=keys)
+
+
+def _of_http_only(listener: ListenerConfig) -> str:
+    """The first key that says something and means nothing in mode tcp."""
+    if listener.limits != HttpLimits():
+        return "limits"
+    return "forwarded" if listener.forwarded != ForwardedPolicy() else ""
 
 
 def _ports(configuration: Configuration) -> Iterator[Mistake]:

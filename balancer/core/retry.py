@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from typing_extensions import Doc
 
-from balancer.core.units import CountOrZero, Share
+from balancer.core.units import Count, CountOrZero, Share
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"QUERY"})
 """RFC 9110 section 9.2.2, and QUERY (safe by its definition)."""
@@ -26,6 +26,13 @@ class RetryPolicy:
     attempts: Annotated[
         CountOrZero, Doc("Further attempts after the first, each on another backend; 0 turns retries off.")
     ] = 1
+    connects: Annotated[
+        Count,
+        Doc(
+            "Servers tried for one TCP connection (mode tcp) at most, which failed connects alone decide: eight at 3 s "
+            "each are as long as people wait, and bound the SYNs one client can cause."
+        ),
+    ] = 8
     on: Annotated[
         tuple[RetryCondition, ...],
         Doc(

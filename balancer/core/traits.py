@@ -26,7 +26,7 @@ class Traits(Protocol):
         """The request target's query, without the question mark."""
 
     def header(self, name: bytes) -> bytes | None:
-        """The first value of a request field; ``name`` in lower case."""
+        """The first value of a request field (of Cookie all, joined by "; "); ``name`` in lower case."""
 
 
 class ConnectionTraits:

@@ -33,5 +33,9 @@ class RequestTraits:
         return self._head.query
 
     def header(self, name: bytes) -> bytes | None:
-        """The first value of a field as received."""
-        return self._head.get(name)
+        """The first value of a field as received; of Cookie all of them, which are one list (RFC 6265 section 5.4,
+        RFC 9113 section 8.2.3)."""
+        value = self._head.get(name)
+        if name == b"cookie" and value is not None:
+            return b"; ".join(self._head.get_all(name))
+        return value

@@ -69,6 +69,12 @@ class RuleTests(SynchronousTestCase):
             ("listener.a.route", 'routes in mode "tcp"'),
         )
 
+    def test_tables_that_mode_tcp_never_reads(self) -> None:
+        """A key that would do nothing is a mistake, not a silence."""
+        tcp = WEB + '[listener.a]\nlisten = "tcp:1"\nmode = "tcp"\nto = "web"\n'
+        self.check(tcp + "limits = { fields = 7 }\n", ("listener.a.limits", "never reads"))
+        self.check(tcp + "forwarded = { forwarded = true }\n", ("listener.a.forwarded", "never reads"))
+
     def test_ports(self) -> None:
         """Two listeners at one place are told at the second, by the name of the first."""
         self.check(

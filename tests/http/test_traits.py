@@ -29,6 +29,11 @@ class TraitsTests(SynchronousTestCase):
         self.assertEqual((known.path(), known.query()), (b"/a%20b", b"x=1"))
         self.assertEqual((known.header(b"x-a"), known.header(b"x-b")), (b"1", None))
 
+    def test_cookies(self) -> None:
+        """Several Cookie fields are one list, so that a hash by any cookie finds its key."""
+        known = traits(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n")
+        self.assertEqual(known.header(b"cookie"), b"a=1; b=2")
+
     def test_unknown(self) -> None:
         """What is not known is None, so that a hash has no key."""
         known = traits(b"GET / HTTP/1.0\r\n\r\n", "unknown")

@@ -121,6 +121,7 @@ class BalancerService(Service):
         self._ticking.clock = reactor
         self._resources: WeakKeyDictionary[ProxyResource, ListenerConfig] = WeakKeyDictionary()
         self._leaving: list[OpenListener] = []
+        self._draining: list[OpenListener] = []
         self._hurried = False
         self.registry.subscribe(EventLog())
         self._compose(configuration)
@@ -221,7 +222,7 @@ class BalancerService(Service):
         self._leaving += self.listeners.values()
         for listener in self._leaving:
             await listener.close()
-        await self._drain(self._leaving)
+        await self._drain([*self._draining, *self._leaving])
         self.monitor.stop()
         if self._ticking.running:
             self._ticking.stop()
@@ -247,6 +248,9 @@ class BalancerService(Service):
             self.log.warn("the time to drain is over: {left} connection(s) are aborted", left=left)
             for listener in listeners:
                 listener.abort_all()
+            await deferLater(
+                self.reactor, DRAIN_LOOK
+            )  # Twisted resets in a later turn; a stopped reactor closes in order
 
     # -- building -----------------------------------------------------------------------------------------------
 
@@ -305,8 +309,13 @@ class BalancerService(Service):
             except ListenError as error:
                 self.log.error("{problem}", problem=str(error))
         if leaving:
+            self._draining += leaving
             drained = Deferred.fromCoroutine(self._drain(leaving))
             drained.addErrback(lambda failure: self.log.failure("draining failed", failure))
+            drained.addCallback(self._drained, leaving)
+
+    def _drained(self, _result: object, listeners: list[OpenListener]) -> None:
+        self._draining = [listener for listener in self._draining if listener not in listeners]
 
     # -- logs ---------------------------------------------------------------------------------------------------
 

@@ -138,8 +138,24 @@ class LifeTests(Case):
         stopped = service.stopService()
         service.hurry()
         self.reactor.advance(0.05)
-        self.successResultOf(stopped)
         self.assertTrue(door.aborted)
+        self.assertNoResult(stopped)  # a reset takes Twisted another turn, and a stopped reactor closes in order
+        self.reactor.advance(0.05)
+        self.successResultOf(stopped)
+
+    def test_a_listener_that_left_before_still_drains(self) -> None:
+        """A stop waits for the connections of a listener that an earlier reload took away, too."""
+        service = self.start("drain = 5\n" + TWO_DOORS)
+        door = self.arrive(8080).left
+        left = TWO_DOORS.replace("tcp:8080", "tcp:8082")
+        self.successResultOf(service.reload(self.configuration("drain = 5\n" + left)))
+        stopped = service.stopService()
+        self.reactor.pump([0.05] * 20)
+        self.assertNoResult(stopped)
+        service.hurry()
+        self.reactor.pump([0.05] * 2)
+        self.assertTrue(door.aborted)
+        self.successResultOf(stopped)
 
     def test_a_ca_file_that_is_missing_stops_the_start(self) -> None:
         """What TLS to the backends needs is looked for when the service is built, not at the first request."""

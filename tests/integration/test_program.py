@@ -28,6 +28,17 @@ mode = "htp"
 to = "wbe"
 """
 
+CUT = """\
+drain = 0
+[upstream.a]
+servers = ["{}"]
+check = "none"
+[listener.l]
+listen = "tcp:0:interface=127.0.0.1"
+mode = "{}"
+to = "a"
+"""
+
 
 def run(*options: str, cwd: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run ``twistd -n balancer OPTIONS`` to its end."""
@@ -51,6 +62,13 @@ def answer(connection: socket.socket) -> None:
         while b"\r\n\r\n" in data:
             _, data = data.split(b"\r\n\r\n", 1)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n")
+
+
+def begin(connection: socket.socket) -> None:
+    """An HTTP/1.0 server that begins a response whose end is the connection's, and waits for the client to leave."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\na part")
+    connection.recv(65536)
 
 
 def get(address: tuple[str, int], path: str = "/") -> bytes:
@@ -164,6 +182,25 @@ def get_first(address: tuple[str, int]) -> bytes:
                 break
             received += more
     return received
+
+
+class StopTests(SynchronousTestCase):
+    """What clients see of a stop."""
+
+    def test_what_the_drain_leaves_is_reset(self) -> None:
+        """A response that the stop cuts off ends with a reset, in both modes: nobody takes a part for the whole."""
+        for mode in ("http", "tcp"):
+            with (
+                SocketServer(begin) as server,
+                BalancerProcess(config=CUT.format(server.address, mode)) as balancer,
+                socket.create_connection(balancer.addresses["l"], PATIENCE) as client,
+            ):
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                received = b""
+                while not received.endswith(b"a part"):
+                    received += client.recv(65536)
+                balancer.process.send_signal(signal.SIGTERM)
+                self.assertRaises(ConnectionResetError, client.recv, 65536)
 
 
 class DaemonTests(SynchronousTestCase):

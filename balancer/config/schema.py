@@ -36,6 +36,7 @@ from balancer.http1.limits import HttpLimits
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _HOST = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
+_ADDRESS = 'HOST:PORT with an IP address or a host name, for example "10.0.0.1:80", "db1:5432"'
 
 
 def checked_name(name: str) -> str:
@@ -53,9 +54,12 @@ def checked_address(text: str) -> str:
 
     :raises ValueError: it is not a host name or IP address with a port.
     """
-    host, _ = split_address(text)
+    try:
+        host, _ = split_address(text)
+    except ValueError as error:
+        raise ValueError(f"{_ADDRESS}; {error}") from None
     if not is_literal(host) and _HOST.fullmatch(host) is None:
-        raise ValueError('HOST:PORT with an IP address or a host name, for example "10.0.0.1:80", "db1:5432"')
+        raise ValueError(_ADDRESS)
     return text
 
 

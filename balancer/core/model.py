@@ -59,6 +59,8 @@ def split_address(text: str) -> tuple[str, int]:
 
     :raises ValueError: there is no port, or it is not a number from 1 to 65535.
     """
+    if "://" in text:
+        raise ValueError(f"{text!r}: write HOST:PORT, without a scheme and a path")
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]") and ":" in host:
         host = host[1:-1]
@@ -118,6 +120,15 @@ class BackendSpec:
     def address(self) -> str:
         """``host:port``."""
         return join_address(self.host, self.port)
+
+    @property
+    def authority(self) -> str:
+        """What a Host field calls it: the operator's name for it, and the port where the scheme would not imply it.
+
+        Source: RFC 9110 section 7.2, RFC 3986 section 3.2.3.
+        """
+        written = join_address(self.name or self.host, self.port)
+        return written.removesuffix(":80" if self.tls_name is None else ":443")
 
 
 BackendKey = tuple[str, int, str | None]

@@ -23,7 +23,7 @@ def backend_head(head: RequestHead, request: BackendRequest, lease: Lease, closi
     """
     fields = request.fields
     if request.needs_host:
-        fields = with_host(fields, (lease.member.spec.name or lease.backend.address).encode("ascii", "replace"))
+        fields = with_host(fields, lease.member.spec.authority.encode("ascii", "replace"))
     if head.framing.kind is CHUNKED:
         fields = [*fields, (b"Transfer-Encoding", b"chunked")]
     if closing:

@@ -71,6 +71,11 @@ class QuickTests(SynchronousTestCase):
             ],
         )
 
+    def test_what_is_allowed_comes_first(self) -> None:
+        """A bad server is answered with what is allowed, and only then with what is wrong with it."""
+        (problem,) = self.problems(http=["80"], to=["http://a"])
+        self.assertRegex(problem.allowed, "^HOST:PORT with .*without a scheme")
+
     def test_nothing(self) -> None:
         """Neither a listener nor a server: both are told, with what to write."""
         found = self.problems()

@@ -32,6 +32,11 @@ class Addresses(SynchronousTestCase):
             split_address("::1:80")
         self.assertIn("brackets", str(caught.exception))
 
+    def test_urls(self) -> None:
+        """Of a URL the message says that it is one, not that brackets are missing."""
+        with self.assertRaisesRegex(ValueError, "without a scheme"):
+            split_address("http://db1:80")
+
     def test_refused(self) -> None:
         """Whatever is not HOST:PORT is refused, and the message shows it."""
         bad = (
@@ -61,6 +66,19 @@ class Addresses(SynchronousTestCase):
 
 class Specs(SynchronousTestCase):
     """What an upstream says about a backend."""
+
+    def test_authority(self) -> None:
+        """A Host field has the operator's name, and the port unless it is 80 (443 with TLS)."""
+        for keys, authority in [
+            ({"name": "web1", "host": "10.0.0.1", "port": 8001}, "web1:8001"),
+            ({"name": "web1", "host": "10.0.0.1", "port": 80}, "web1"),
+            ({"name": "web1", "host": "10.0.0.1", "port": 80, "tls_name": "web1"}, "web1:80"),
+            ({"name": "web1", "host": "10.0.0.1", "port": 443, "tls_name": "web1"}, "web1"),
+            ({"host": "10.0.0.1", "port": 443}, "10.0.0.1:443"),
+            ({"host": "2001:db8::80", "port": 80}, "[2001:db8::80]"),
+            ({"name": "2001:db8::1", "host": "2001:db8::1", "port": 8080}, "[2001:db8::1]:8080"),
+        ]:
+            self.assertEqual(BackendSpec(**keys).authority, authority)  # type: ignore[arg-type]  # a table of keys
 
     def test_same_server(self) -> None:
         """Address and TLS name make the server; weight, limits and tags do not."""

@@ -77,7 +77,7 @@ class PersistenceTests(SynchronousTestCase):
         bench = Bench()
         client = bench.client(b"GET / HTTP/1.0\r\n\r\n")
         backend = bench.accept()
-        self.assertTrue(backend.received.startswith(b"GET / HTTP/1.1\r\nHost: 10.0.0.1:80\r\n"), backend.received)
+        self.assertTrue(backend.received.startswith(b"GET / HTTP/1.1\r\nHost: 10.0.0.1\r\n"), backend.received)
         bench.send(backend, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
         bench.send(backend, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n")
         self.assertNotIn(b"103", client.received)

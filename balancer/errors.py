@@ -74,6 +74,10 @@ class AccessLogError(BalancerError):
     """The access log cannot be opened. The message names the path and the cause."""
 
 
+class PreflightError(BalancerError):
+    """What a configuration needs of this machine is not there. The message has a line for each thing."""
+
+
 class TlsSettingsError(BalancerError):
     """What TLS to a backend is to be cannot be had. The message names the file, or the name, and what is expected."""
 

@@ -21,7 +21,8 @@ from balancer.config.schema import Configuration
 from balancer.core.access_log import STDOUT
 from balancer.demo import Demonstration
 from balancer.errors import AccessLogError, BalancerError, ListenError
-from balancer.service import BalancerService, tls_clients, vocabulary
+from balancer.preflight import preflight
+from balancer.service import BalancerService, vocabulary
 
 log = Logger()
 
@@ -49,6 +50,7 @@ class Options(usage.Options):
     ]
 
     configuration: Configuration | None = None
+    places: tuple[tuple[str, int], ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,12 +73,13 @@ class Options(usage.Options):
         self["config"] = os.path.abspath(self["config"]) if self["config"] else None  # a daemon changes directory
         ways = [way for way in ("config", "demo", "to") if self[way]]
         if len(ways) != 1:
-            given = " and ".join(f"--{way}" for way in ways) or "nothing"
+            given = " and ".join(f"--{way}" for way in ways) or "none of them"
             _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} was given")
+        self._refuse_strays(ways[0])
         try:
             self._read()
             if self.configuration is not None:
-                tls_clients(self.configuration)
+                preflight(self.configuration, _reactor())
         except BalancerError as error:
             _leave(str(error))
         if self["check"]:
@@ -91,11 +94,27 @@ class Options(usage.Options):
         upstreams, listeners = len(configuration.upstream), len(configuration.listener)
         print(f"{self['config'] or 'the command line'}: good, {upstreams} upstream(s), {listeners} listener(s)")
 
-    def _read(self) -> None:
-        if self["config"]:
+    def _refuse_strays(self, way: str) -> None:
+        """An option that the others leave without a meaning is a mistake, not a wish to be overheard."""
+        if way == "config":
             for option in ("http", "tcp", "balance", "access-log"):
                 if self[option]:
                     _leave(f"--{option} goes with --to; with --config the file says it")
+        if way == "demo":
+            for option in ("balance", "access-log", "check"):
+                if self[option]:
+                    _leave(f"--{option} does not go with --demo")
+            for option in ("http", "tcp"):
+                if len(self[option]) > 1:
+                    _leave(f"the demonstration has one listener for each mode; --{option} was given twice")
+
+    def _read(self) -> None:
+        if self["demo"]:
+            self.places = tuple(
+                _loopback((self[mode] or [default])[0], f"--{mode}")
+                for mode, default in (("http", DEMO_HTTP), ("tcp", DEMO_TCP))
+            )
+        elif self["config"]:
             self.configuration = read(self["config"], vocabulary())
         elif self["to"]:
             self.configuration = quick(
@@ -115,12 +134,10 @@ def _leave(problem: str) -> None:
 
 def makeService(options: Options) -> IService:
     """The service that twistd runs."""
-    from twisted.internet import reactor  # noqa: TID251 - the one place
-
+    reactor = _reactor()
     if options["demo"]:
-        http = (options["http"] or [DEMO_HTTP])[0]
-        tcp = (options["tcp"] or [DEMO_TCP])[0]
-        inner: Service = Demonstration(reactor, _loopback(http), _loopback(tcp), print)
+        http, tcp = options.places
+        inner: Service = Demonstration(reactor, http, tcp, print)
     else:
         assert options.configuration is not None  # postOptions read it
         inner = BalancerService(options.configuration, reactor)
@@ -134,8 +151,15 @@ def makeService(options: Options) -> IService:
     return Program(inner, options["config"], reactor, nodaemon, parent.get("pidfile"))
 
 
-def _loopback(place: str) -> tuple[str, int]:
-    host, port = split_listen(place, "--http or --tcp")
+def _reactor() -> Any:
+    """The reactor: imported no sooner than twistd has installed the one that was asked for."""
+    from twisted.internet import reactor  # noqa: TID251 - the one place
+
+    return reactor
+
+
+def _loopback(place: str, option: str) -> tuple[str, int]:
+    host, port = split_listen(place, option)
     return host or "127.0.0.1", port
 
 
@@ -202,6 +226,8 @@ class Program(Service):
     def _reload(self) -> None:
         assert self.config is not None  # the signal is only installed with a file
         try:
-            self.inner.reload(read(self.config, vocabulary()))
+            configuration = read(self.config, vocabulary())
+            preflight(configuration, self.reactor)
+            self.inner.reload(configuration)
         except BalancerError as error:
             log.error("not reloaded, the running configuration stays: {problem}", problem=str(error))

@@ -18,10 +18,11 @@ PACKAGE = Path(balancer.__file__).parent
 LAYERS: list[set[str]] = [
     {"tap"},
     {"demo"},
-    # The composition root, which is three files.
+    # The composition root, and what it needs of the machine.
     {"service"},
     {"listeners"},
     {"live"},
+    {"preflight"},
     {"admin"},
     {"tcp", "http", "health", "discovery"},
     {"net", "registry", "plugins"},

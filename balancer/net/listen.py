@@ -39,6 +39,21 @@ def listen(reactor: Any, name: str, description: str, factory: IProtocolFactory)
     return listening.addErrback(_explain, name, description)
 
 
+def readable(reactor: Any, name: str, description: str) -> None:
+    """Have Twisted read an endpoint description, with the certificates it names; nothing is opened.
+
+    What systemd passes on is passed to the service alone, so its kind is not looked at.
+
+    :raises ListenError: as :func:`listen` would answer.
+    """
+    if description.startswith("systemd:"):
+        return
+    try:
+        serverFromString(reactor, description)
+    except Exception as error:  # parsers of endpoint plugins raise what they like
+        raise _explained(name, description, error) from error
+
+
 def _explain(failure: Failure, name: str, description: str) -> Failure:
     return Failure(_explained(name, description, failure.value))
 
@@ -58,6 +73,8 @@ def _explained(name: str, description: str, error: BaseException | None) -> List
         return ListenError(f"this machine has no such address: {where}; {key}")
     if isinstance(error, CannotListenError):
         return ListenError(f"{error.socketError}: {where}; {key}")
+    if isinstance(error, OSError):  # a certificate that is missing, a socket's folder
+        return ListenError(f"{error}: {where}; {key}")
     words = str(error) or type(error).__name__
     return ListenError(f'{words}: {where}; it is to be an endpoint description such as "tcp:8080"; {key}')
 

@@ -28,6 +28,19 @@ mode = "htp"
 to = "wbe"
 """
 
+LACKING = """\
+[upstream.a]
+servers = ["10.0.0.1:443"]
+tls = { ca = "/none/a.pem" }
+check = "none"
+[upstream.b]
+servers = ["10.0.0.1:443"]
+check = { type = "tls", ca = "/none/b.pem" }
+[listener.l]
+listen = "nosuch:1"
+to = "a"
+"""
+
 CUT = """\
 drain = 0
 [upstream.a]
@@ -122,6 +135,26 @@ class CheckTests(SynchronousTestCase):
         self.assertNotEqual(checked.returncode, 0)
         self.assertIn("no-such-file.toml", checked.stderr)
         self.assertNotIn("Traceback", checked.stderr)
+
+    def test_what_the_machine_lacks_is_reported_at_once(self) -> None:
+        """Files and kinds of endpoints that are missing are told by ``--check``, all of them, and the exit fails."""
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "lacking.toml"
+            file.write_text(LACKING)
+            checked = run("--config", str(file), "--check")
+        said = checked.stdout + checked.stderr
+        self.assertNotEqual(checked.returncode, 0)
+        for words in ('upstream "a": ca = "/none/a.pem"', 'upstream "b", its check: ca = "/none/b.pem"', '"nosuch:1"'):
+            self.assertIn(words, said)
+        self.assertNotIn("Traceback", said)
+
+    def test_options_without_a_meaning_are_refused(self) -> None:
+        """What ``--demo`` would not heed, or cannot read, is a message of a few lines that names the option."""
+        for options in (["--balance", "first"], ["--access-log", "-"], ["--check"], ["--http", "x"]):
+            refused = run("--demo", *options)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn(options[0], refused.stderr)
+            self.assertNotIn("Traceback", refused.stderr)
 
     def test_nothing_to_balance_is_a_clear_message(self) -> None:
         """Without a file, servers or --demo the message says what to give."""

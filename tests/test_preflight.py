@@ -1,0 +1,66 @@
+"""What a configuration needs of the machine, found before anything starts."""
+
+import tempfile
+from pathlib import Path
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
+from balancer.core.tls import BackendTls
+from balancer.errors import PreflightError
+from balancer.health.settings import HttpCheckSettings, TlsCheckSettings
+from balancer.preflight import preflight
+
+SERVERS = (ServerConfig(address="10.0.0.1:80"),)
+
+
+class PreflightTests(SynchronousTestCase):
+    """``preflight``."""
+
+    def missing(self, configuration: Configuration) -> list[str]:
+        """The lines of its error; none where all is there."""
+        self.reactor = MemoryReactorClock()
+        try:
+            preflight(configuration, self.reactor)
+        except PreflightError as error:
+            return str(error).splitlines()
+        return []
+
+    def listening(self, *descriptions: str) -> Configuration:
+        """Listeners at these places."""
+        listener = {f"l{index}": ListenerConfig(listen=listen, to="a") for index, listen in enumerate(descriptions)}
+        return Configuration(upstream={"a": UpstreamConfig(servers=SERVERS)}, listener=listener)
+
+    def test_nothing_is_opened(self) -> None:
+        """Where nothing is missing nothing is said, and no port was opened."""
+        self.assertEqual(
+            self.missing(self.listening("tcp:80", "unix:/run/x.sock", "tcp6:81", "systemd:domain=INET:index=0")), []
+        )
+        self.assertEqual((self.reactor.tcpServers, self.reactor.unixServers), ([], []))
+
+    def test_endpoints(self) -> None:
+        """A kind of endpoint nobody provides, and certificates that are not there, are told with the listener."""
+        found = self.missing(self.listening("tcp:80", "nosuch:1", "ssl:443:privateKey=/none/key.pem"))
+        self.assertEqual(len(found), 2)
+        self.assertIn('listener "l1" cannot listen on "nosuch:1"', found[0])
+        self.assertRegex(found[1], 'No such file.*/none/key.pem.*listener "l2"')
+
+    def test_authorities(self) -> None:
+        """The authorities of traffic and of checks are read; without verification none are needed."""
+        with tempfile.TemporaryDirectory() as directory:
+            empty = Path(directory) / "empty.pem"
+            empty.write_text("")
+            found = self.missing(
+                Configuration(
+                    upstream={
+                        "a": UpstreamConfig(servers=SERVERS, tls=BackendTls(ca=str(empty))),
+                        "b": UpstreamConfig(servers=SERVERS, check=HttpCheckSettings(ca="/none/b.pem")),
+                        "c": UpstreamConfig(servers=SERVERS, check=TlsCheckSettings(ca="/none/c.pem", verify=False)),
+                        "d": UpstreamConfig(servers=SERVERS, check=None),
+                    }
+                )
+            )
+        self.assertEqual(len(found), 2)
+        self.assertIn('upstream "a": ca', found[0])
+        self.assertIn('upstream "b", its check: ca = "/none/b.pem" cannot be read', found[1])

@@ -4,7 +4,7 @@ Its settings may be replaced at any time; each request is served with those it f
 it to any stream endpoint.
 """
 
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IProtocolNegotiationFactory
 from zope.interface import implementer
 
 from balancer.http.channel import HttpChannel
@@ -12,7 +12,7 @@ from balancer.http.settings import HttpSettings
 from balancer.net.listen import ClosedAtOnce, ConnectionLimit
 
 
-@implementer(IProtocolFactory)
+@implementer(IProtocolFactory, IProtocolNegotiationFactory)
 class ChannelFactory:
     """See the module.
 
@@ -63,6 +63,10 @@ class ChannelFactory:
 
     def doStop(self) -> None:
         """Nothing to stop."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is agreed on with TLS clients that offer protocols (ALPN, RFC 7301), as nearly all of them do."""
+        return [b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         """A channel; one that closes at once for a client that is one too many."""

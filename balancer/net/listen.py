@@ -7,10 +7,11 @@ import re
 from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
 from typing import Any
 
+from OpenSSL.SSL import NO_OVERLAPPING_PROTOCOLS
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, ITCPTransport
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IProtocolNegotiationFactory, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,11 +33,36 @@ def listen(reactor: Any, name: str, description: str, factory: IProtocolFactory)
     :returns: the port; or a :class:`~balancer.errors.ListenError` that names listener, address, cause and remedy.
     """
     wanted = f"{description}:backlog={BACKLOG}" if _WITH_BACKLOG.match(description) else description
+    if not IProtocolNegotiationFactory.providedBy(factory):
+        reactor = _WithoutAlpn(reactor)
     try:
         listening: Deferred[IListeningPort] = serverFromString(reactor, wanted).listen(factory)
     except Exception as error:  # parsers of endpoint plugins raise what they like
         return fail(_explained(name, description, error))
     return listening.addErrback(_explain, name, description)
+
+
+class _WithoutAlpn:
+    """A reactor whose TLS ports agree on no protocol with clients that offer some (ALPN, RFC 7301 section 3.2).
+
+    Who forwards bytes does not know which protocol they are. Twisted breaks the handshake off where the factory names
+    none, and a context cannot be changed once it is in use: so it is changed on its way to the port.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenSSL(self, port: int, factory: IProtocolFactory, contextFactory: Any, *rest: Any, **options: Any) -> Any:
+        """As the reactor's."""
+        contextFactory.getContext().set_alpn_select_callback(_no_protocol)
+        return self._reactor.listenSSL(port, factory, contextFactory, *rest, **options)
+
+
+def _no_protocol(_connection: object, _offered: object) -> Any:
+    return NO_OVERLAPPING_PROTOCOLS
 
 
 def readable(reactor: Any, name: str, description: str) -> None:

@@ -72,9 +72,11 @@ class TlsTests(SynchronousTestCase):
                 else:
                     secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
-    def client(self) -> ssl.SSLSocket:
-        """A connection that trusts the authority and tells a torn end from an orderly one."""
+    def client(self, *protocols: str) -> ssl.SSLSocket:
+        """A connection that trusts the authority, tells a torn end from an orderly one, and offers protocols."""
         context = ssl.create_default_context(cafile=self.authority)
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
         plain = socket.create_connection(self.address, PATIENCE)
         client = context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
         self.addCleanup(client.close)
@@ -109,6 +111,13 @@ class TlsTests(SynchronousTestCase):
         answer, in_order = self.ask(b"GET /until-close HTTP/1.0\r\n\r\n")
         self.assertTrue(answer.endswith(b"\r\n\r\nhello"))
         self.assertTrue(in_order)
+
+    def test_application_protocol(self) -> None:
+        """A client that offers protocols, as browsers and curl do, gets HTTP/1.1 agreed on (RFC 7301)."""
+        client = self.client("h2", "http/1.1")
+        self.assertEqual(client.selected_alpn_protocol(), "http/1.1")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200 "))
 
     def test_cut_off(self) -> None:
         """A response that was cut off, or that ended without ``close_notify``, ends without one at the client too."""

@@ -5,6 +5,7 @@ import pwd
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.testing.certificates import Authority
 from balancer.testing.peers import SocketServer
 from balancer.testing.process import PATIENCE, BalancerProcess, twistd
 
@@ -215,6 +217,26 @@ def get_first(address: tuple[str, int]) -> bytes:
                 break
             received += more
     return received
+
+
+class TlsTests(SynchronousTestCase):
+    """TLS in front."""
+
+    def test_mode_tcp_agrees_on_no_application_protocol(self) -> None:
+        """A client that offers protocols is served, and told none: in mode tcp nobody knows which one it is."""
+        with tempfile.TemporaryDirectory() as directory, SocketServer(answer) as server:
+            authority = Authority(directory)
+            key = authority.issue("localhost")
+            plain_port, keys = "tcp:0:interface=127.0.0.1", f":privateKey={key}:certKey={key}"
+            config = CUT.format(server.address, "tcp").replace(plain_port, f"ssl{plain_port[3:]}{keys}")
+            context = ssl.create_default_context(cafile=authority.file)
+            context.set_alpn_protocols(["h2", "http/1.1"])
+            with BalancerProcess(config=config) as balancer:
+                plain = socket.create_connection(balancer.addresses["l"], PATIENCE)
+                with context.wrap_socket(plain, server_hostname="localhost") as client:
+                    self.assertIsNone(client.selected_alpn_protocol())
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                    self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200 "))
 
 
 class StopTests(SynchronousTestCase):

@@ -17,6 +17,7 @@ from balancer.core.forwarded import Forwarding, random_ids
 from balancer.core.model import join_address
 from balancer.core.record import ConnectionRecord
 from balancer.core.routing import RouteTable
+from balancer.errors import ListenError
 from balancer.http.factory import ChannelFactory
 from balancer.http.settings import HttpSettings
 from balancer.live import LiveUpstream
@@ -94,10 +95,14 @@ class OpenListener:
         """Listen; fails with a :class:`~balancer.errors.ListenError`."""
         return listen(self._shared.reactor, self.name, self.config.listen, self._factory).addCallback(self._opened)
 
-    def close(self) -> Deferred[Any]:
-        """Accept no more; connections go on, idle ones of HTTP are closed."""
+    def stop(self) -> Deferred[Any]:
+        """Accept no more; what is connected is served as before."""
         port, self._port = self._port, None
-        stopped = maybeDeferred(port.stopListening) if port is not None else maybeDeferred(bool)
+        return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(bool)
+
+    def close(self) -> Deferred[Any]:
+        """Accept no more; connections go on to their end, idle ones of HTTP are closed."""
+        stopped = self.stop()
         if isinstance(self._factory, ChannelFactory):
             self._factory.drain()
         return stopped
@@ -136,6 +141,29 @@ class OpenListener:
             max_tries=target.config.retry.connects,
             log=self._shared.log,
         )
+
+
+async def succeed(new: OpenListener, old: OpenListener) -> bool:
+    """Let one listener take the place of another of its name; whether it could. If not, the old one is open still.
+
+    The new one opens first, so that no client is refused meanwhile; only where the old one is in its way (the same
+    port with other options) the old one stops before, and comes back if that did not help.
+    """
+    try:
+        await new.open()
+        return True
+    except ListenError:
+        await old.stop()
+    try:
+        await new.open()
+        return True
+    except ListenError as error:
+        log.error("{problem}; it stays at {place!r}", problem=str(error), place=old.config.listen)
+    try:
+        await old.open()
+    except ListenError as error:
+        log.critical("{problem}", problem=str(error))
+    return False
 
 
 def http_settings(

@@ -6,6 +6,7 @@ byte and never imports the reactor: that is an argument.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -35,7 +36,7 @@ from balancer.errors import AccessLogError, ListenError, TlsSettingsError
 from balancer.health.monitor import Monitor
 from balancer.http.resource import ProxyResource
 from balancer.interfaces import IProbePlugin, ISelectorPlugin
-from balancer.listeners import OpenListener, Surroundings, http_settings
+from balancer.listeners import OpenListener, Surroundings, http_settings, succeed
 from balancer.live import LiveUpstream
 from balancer.net.connector import Connector
 from balancer.net.timers import TimerWheel
@@ -258,7 +259,8 @@ class BalancerService(Service):
         """Make upstreams and listeners what the configuration says. What can fail fails before anything changes."""
         configuration = completed(configuration, vocabulary())
         tls = tls_clients(configuration)
-        for remark in remarks(configuration):
+        # Without listeners it is a program that mounts resources, of which the configuration knows nothing.
+        for remark in remarks(configuration) if configuration.listener else ():
             self.log.warn("{remark}", remark=remark)
         self.registry.apply(configuration)
         if configuration.resolve != self._names.policy:
@@ -297,12 +299,25 @@ class BalancerService(Service):
             live.stop()
 
     async def _exchange_ports(self) -> None:
-        """Close the listeners that left, open those that came; the old ones' connections drain meanwhile."""
+        """Close the listeners that left, open those that came; the old ones' connections drain meanwhile.
+
+        A listener that cannot move stays where it was, and serves what the configuration says now where it can.
+        """
         leaving, self._leaving = self._leaving, []
+        moving = {listener.name: listener for listener in leaving if listener.name in self.listeners}
         for listener in leaving:
-            await listener.close()
-        for listener in self.listeners.values():
+            if listener.name not in moving:
+                await listener.close()
+        for name, listener in list(self.listeners.items()):
             if listener.address:
+                continue
+            if name in moving:
+                if await succeed(listener, moving[name]):
+                    await moving[name].close()
+                else:
+                    leaving.remove(moving[name])
+                    self.listeners[name] = moving[name]
+                    self._stay(moving[name], listener.config)
                 continue
             try:
                 await listener.open()
@@ -313,6 +328,12 @@ class BalancerService(Service):
             drained = Deferred.fromCoroutine(self._drain(leaving))
             drained.addErrback(lambda failure: self.log.failure("draining failed", failure))
             drained.addCallback(self._drained, leaving)
+
+    def _stay(self, listener: OpenListener, wanted: ListenerConfig) -> None:
+        """Of what was wanted of a listener that could not move, all but its place and mode."""
+        config = replace(wanted, listen=listener.config.listen)
+        if listener.fits(config):
+            listener.configure(config, self.upstreams)
 
     def _drained(self, _result: object, listeners: list[OpenListener]) -> None:
         self._draining = [listener for listener in self._draining if listener not in listeners]

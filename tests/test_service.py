@@ -254,6 +254,40 @@ class ReloadTests(Case):
         self.assertEqual(service.listeners["third"].address, "")
         self.assertNotEqual(service.listeners["fourth"].address, "")
 
+    def test_a_listener_that_cannot_move_stays(self) -> None:
+        """Where the new port is taken the old one goes on listening, and serves by the new configuration."""
+        service = self.start(TWO_DOORS.replace('check = { type = "tcp", start = "up" }', 'check = "none"'))
+        self.reactor.taken = frozenset({9090})
+        text = TWO_DOORS.replace("tcp:8080", "tcp:9090").replace('"10.0.0.1:80", "10.0.0.2:80"', '"10.0.0.7:80"')
+        text = text.replace('type = "tcp", start = "up"', 'type = "none"')
+        self.successResultOf(service.reload(self.configuration(text)))
+        self.assertNotEqual(service.listeners["http"].address, "")
+        self.assertEqual(service.listeners["http"].config.listen, "tcp:8080")
+        self.arrive(8080)
+        self.assertEqual(self.connected_to(), ["10.0.0.7"])
+        # The next reload, with the port free, moves it.
+        self.reactor.taken = frozenset()
+        self.successResultOf(service.reload(self.configuration(text)))
+        self.assertEqual([server[0] for server in self.reactor.tcpServers][-1], 9090)
+        self.assertEqual(service.listeners["http"].config.listen, "tcp:9090")
+
+    def test_the_new_port_opens_before_the_old_one_closes(self) -> None:
+        """While a listener moves there is no moment without it; on one port with other options it is the shortest."""
+        service = self.start(TWO_DOORS)
+        order = []
+        listen, first = self.reactor.listenTCP, self.reactor.tcpServers[0]
+        old = service.listeners["http"]._port
+        stop = old.stopListening
+        old.stopListening = lambda: (order.append("closed"), stop())[1]
+
+        def recorded(port: int, *rest: Any, **more: Any) -> Any:
+            order.append(f"opened {port}")
+            return listen(port, *rest, **more)
+
+        self.reactor.listenTCP = recorded
+        self.successResultOf(service.reload(self.configuration(TWO_DOORS.replace("tcp:8080", "tcp:9090"))))
+        self.assertEqual((order, first[0]), (["opened 9090", "closed"], 8080))
+
     def test_a_bad_file_changes_nothing(self) -> None:
         """A configuration whose TLS file is missing is refused whole."""
         service = self.start(TWO_DOORS)

@@ -30,7 +30,8 @@ def mistakes(configuration: Configuration, upstreams: Collection[str]) -> Iterat
 def remarks(configuration: Configuration) -> tuple[str, ...]:
     """What is allowed and may still not be meant: for the log and for ``--check``."""
     used = {name for listener in configuration.listener.values() for name in listener.upstreams}
-    found = [f'upstream "{name}" is used by no listener' for name in configuration.upstream if name not in used]
+    found = [] if configuration.listener else ["no listener is configured: no client can arrive"]
+    found += [f'upstream "{name}" is used by no listener' for name in configuration.upstream if name not in used]
     for name, upstream in configuration.upstream.items():
         if upstream.tls is not None and not upstream.tls.verify:
             found.append(f'upstream "{name}" does not verify the certificates of its servers (tls.verify = false)')

@@ -67,6 +67,8 @@ class RequestHead:
     :ivar keep_alive: the client wants another exchange on this connection (RFC 9112 section 9.3).
     :ivar expect_continue: the client holds its body back until a 100 (RFC 9110 section 10.1.1).
     :ivar upgrade: the value of Upgrade, if Connection lists it and the request is HTTP/1.1; else None.
+    :ivar notes: for whoever works with it: what it wants to find again when the same head comes again. A head may
+        stand for many messages (:mod:`balancer.http1.memo`), so nothing else of it may be changed.
     """
 
     __slots__ = (
@@ -79,6 +81,7 @@ class RequestHead:
         "keep_alive",
         "method",
         "minor",
+        "notes",
         "path",
         "query",
         "target",
@@ -113,6 +116,7 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.expect_continue = expect_continue
         self.upgrade = upgrade
+        self.notes: object = None
         self._index = first_values(fields) if index is None else index
 
     def get(self, name: bytes) -> bytes | None:
@@ -137,9 +141,10 @@ class ResponseHead:
     :ivar framing: how the body ends; NONE for 1xx, 204, 304, for HEAD, and for what opens a tunnel.
     :ivar connection: every option of every Connection field, lower case.
     :ivar keep_alive: the backend keeps the connection for another request once this body ended.
+    :ivar notes: as a request's.
     """
 
-    __slots__ = ("_index", "connection", "fields", "framing", "keep_alive", "minor", "reason", "status")
+    __slots__ = ("_index", "connection", "fields", "framing", "keep_alive", "minor", "notes", "reason", "status")
 
     def __init__(
         self,
@@ -159,6 +164,7 @@ class ResponseHead:
         self.framing = framing
         self.connection = connection
         self.keep_alive = keep_alive
+        self.notes: object = None
         self._index = first_values(fields) if index is None else index
 
     @property

@@ -11,8 +11,9 @@ from typing import Final
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http1 import faults, framing, grammar, targets
 from balancer.http1.faults import Malformed
-from balancer.http1.heads import CLOSE, EndOfMessage, Fields, RequestHead, ResponseHead
+from balancer.http1.heads import CLOSE, LENGTH, NONE, EndOfMessage, Fields, RequestHead, ResponseHead
 from balancer.http1.limits import HttpLimits
+from balancer.http1.memo import LONGEST, HeadMemo
 from balancer.http1.reader import (
     COMPLETE,
     DETACHED,
@@ -32,6 +33,9 @@ __all__ = ["NEED_DATA", "PAUSED", "EndOfMessage", "Event", "RequestParser", "Res
 _HEAD_LIMITS: Final = ("head", "fields")
 _PROTOCOL: Final = b"HTTP/1."
 _CR: Final = 13
+_END: Final = b"\r\n\r\n"
+_BODILESS: Final = (b"HEAD", b"CONNECT")
+"""Methods whose responses are framed unlike all others, so that a head that came before tells nothing of them."""
 
 
 class RequestParser(MessageReader[RequestHead]):
@@ -39,12 +43,15 @@ class RequestParser(MessageReader[RequestHead]):
 
     ``next_event`` gives a RequestHead, body bytes, EndOfMessage, then PAUSED until :meth:`start_next`; NEED_DATA to be
     fed. It raises RequestRefused when what came is not forwarded, and so does every later call.
+
+    :param memo: heads that passed these limits before.
     """
 
-    __slots__ = ("_empty_lines", "_section")
+    __slots__ = ("_empty_lines", "_memo", "_section")
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, memo: HeadMemo[RequestHead] | None = None) -> None:
         super().__init__(limits, HEAD)
+        self._memo: HeadMemo[RequestHead] = HeadMemo() if memo is None else memo
         overlong = (414, f"a request line of more than {limits.request_line} bytes", "RFC 9112 section 3")
         size = min(limits.request_line + 2, limits.head)
         first = StartLine(grammar.REQUEST_LINE, faults.request_line, size, overlong)
@@ -55,6 +62,19 @@ class RequestParser(MessageReader[RequestHead]):
     def idle(self) -> bool:
         """True between messages: nothing of a next head is there (an empty line before it is nothing)."""
         return self._state == HEAD and self._position == len(self._data)
+
+    def whole(self, data: bytes) -> RequestHead | None:
+        """In place of ``feed``, for data that may be one whole request without a body, such as came before: its head,
+        and the parser is PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
+        if len(data) > LONGEST or self._state != HEAD or self._position != len(self._data):
+            return None
+        if self._fault is None and not self._ended:
+            head = self._memo.get(data)
+            if head is not None and head.framing.empty:
+                self._empty_lines = 0
+                self._state = OVER
+                return head
+        return None
 
     def start_next(self) -> None:
         """Go on to the next request of the connection.
@@ -97,12 +117,23 @@ class RequestParser(MessageReader[RequestHead]):
         if start == len(data):
             return NEED_DATA
         if not self._section.begun:
-            # The usual head arrives whole: one match validates it, one splits it.
+            # The usual head arrives whole. The one before it was the same, or one match validates it, one splits it.
+            end = data.find(_END, start, start + LONGEST) + len(_END)
+            raw = bytes(data[start:end])
+            head = self._memo.get(raw)
+            if head is not None:
+                self._position = end
+                self._empty_lines = 0
+                self._begin_body(head.framing)
+                return head
             found = grammar.TIGHT_REQUEST_HEAD.match(data, start, start + limits.head)
             if found is not None and found.start(6) - start - 2 <= limits.request_line:
                 fields: Fields = grammar.FIELDS.findall(data, *found.span(6))
                 if len(fields) <= limits.fields:
-                    return self._accept(found, fields)
+                    head = self._accept(found, fields)
+                    if found.end() == end:
+                        self._memo.keep(raw, head)
+                    return head
         return self._read_head_by_lines()
 
     def _read_head_by_lines(self) -> Event[RequestHead]:
@@ -142,6 +173,7 @@ class RequestParser(MessageReader[RequestHead]):
         return False
 
     def _accept(self, found: re.Match[bytes], fields: Fields) -> RequestHead:
+        # What follows depends on the match and the limits alone, which is what lets a memo stand for it.
         method, target, path, query, version = found.group(1, 2, 3, 4, 5)
         if len(method) > self.limits.method:
             raise Malformed(501, f"a method of more than {self.limits.method} bytes", "RFC 9112 section 3")
@@ -181,12 +213,15 @@ class ResponseParser(MessageReader[ResponseHead]):
     fed. A 1xx gives a head and nothing else, then the next head follows. What opens a tunnel (101, or 2xx to CONNECT)
     gives its head, then PAUSED: see :meth:`take_unread`. It raises BadResponse when what came is not a response, or
     only a part of one, or nobody asked for it, and so does every later call.
+
+    :param memo: heads that passed these limits before.
     """
 
-    __slots__ = ("_interim", "_method", "_section", "_touched", "_tunnel")
+    __slots__ = ("_interim", "_memo", "_method", "_section", "_touched", "_tunnel")
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, memo: HeadMemo[ResponseHead] | None = None) -> None:
         super().__init__(limits, IDLE)
+        self._memo: HeadMemo[ResponseHead] = HeadMemo() if memo is None else memo
         overlong = (502, f"a status line of more than {limits.head} bytes", "RFC 9112 section 4")
         first = StartLine(grammar.STATUS_LINE, faults.status_line, limits.head, overlong)
         self._section = Section(first, limits.head, limits.fields, _HEAD_LIMITS)
@@ -198,8 +233,8 @@ class ResponseParser(MessageReader[ResponseHead]):
     @property
     def idle(self) -> bool:
         """True if a request may be sent: no response is expected or under way, and nothing came unasked."""
-        at_rest = self._state in (IDLE, OVER) and not self._tunnel
-        return at_rest and self._fault is None and not self._ended and not self.unread
+        at_rest = (self._state == OVER or self._state == IDLE) and not self._tunnel
+        return at_rest and self._fault is None and not self._ended and self._position == len(self._data)
 
     @property
     def awaiting(self) -> bool:
@@ -217,6 +252,22 @@ class ResponseParser(MessageReader[ResponseHead]):
         self._interim = 0
         self._touched = False
         self._state = HEAD
+
+    def whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """In place of ``feed``, for data that may be one whole response with such a head as came before: that head
+        and the body, and the parser is PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
+        if self._state != HEAD or self._position != len(self._data) or self._method in _BODILESS:
+            return None
+        if self._fault is not None or self._ended:
+            return None
+        end = data.find(_END, 0, LONGEST) + len(_END)
+        head = self._memo.get(data[:end])
+        if head is None or end + head.framing.length != len(data):
+            return None
+        if head.framing.kind is not LENGTH and head.framing.kind is not NONE:
+            return None
+        self._state = OVER
+        return head, data[end:]
 
     def eof(self) -> None:
         """The backend will send no more. A body that ends with the stream is complete now; any other is truncated,
@@ -247,11 +298,21 @@ class ResponseParser(MessageReader[ResponseHead]):
             return self._starve()
         self._touched = True
         if not self._section.begun:
+            end = data.find(_END, start, start + LONGEST) + len(_END)
+            raw = bytes(data[start:end])
+            head = None if self._method in _BODILESS else self._memo.get(raw)
+            if head is not None:
+                self._position = end
+                self._begin_body(head.framing)
+                return head
             found = grammar.TIGHT_RESPONSE_HEAD.match(data, start, start + self.limits.head)
             if found is not None:
                 fields: Fields = grammar.FIELDS.findall(data, *found.span(4))
                 if len(fields) <= self.limits.fields:
-                    return self._accept(found, fields)
+                    head = self._accept(found, fields)
+                    if found.end() == end and head.status >= 200 and self._method not in _BODILESS:
+                        self._memo.keep(raw, head)
+                    return head
         return self._read_head_by_lines()
 
     def _read_head_by_lines(self) -> Event[ResponseHead]:

@@ -2,14 +2,15 @@
 
 Source: hashed timing wheels (Varghese and Lauck, SOSP 1987), as in Kafka and Netty. Timers are kept in buckets one
 tick wide. Arming, re-arming and cancelling are O(1); what is re-armed to a later time stays where it is and moves
-only when its bucket comes up, so a timer that is re-armed on every chunk costs one addition a chunk. The wheel asks
+only when its bucket comes up, so a timer that is re-armed on every chunk costs one addition a chunk, and one that
+rests between the requests of a connection costs an assignment. The wheel asks
 the reactor to be called for its earliest bucket only, and for nothing while no timer is pending. It never fires
 early and never decides what a timeout means.
 """
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from math import ceil, floor
+from math import ceil, floor, inf
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -21,34 +22,44 @@ TICK = 0.1
 class Timer:
     """A call at a later time; :meth:`TimerWheel.schedule` makes it.
 
+    :ivar callback: what is called; may be replaced, so that one timer serves one user after the other.
     :ivar active: whether the call is still to come.
     """
 
-    __slots__ = ("_callback", "_deadline", "_tick", "_wheel")
+    __slots__ = ("_deadline", "_since", "_tick", "_wheel", "callback")
 
     def __init__(self, wheel: "TimerWheel", callback: Callable[[], None]) -> None:
+        self.callback = callback
         self._wheel = wheel
-        self._callback = callback
         self._deadline = 0.0
+        self._since = 0.0  # where its bucket begins: from there on no deadline moves it
         self._tick = -1  # its bucket, -1 while it is in none
 
     def __repr__(self) -> str:
-        return f"<Timer {'active' if self.active else 'idle'} {self._callback!r}>"
+        return f"<Timer {'active' if self.active else 'idle'} {self.callback!r}>"
 
     @property
     def active(self) -> bool:
         """Whether the call is still to come."""
-        return self._tick >= 0
+        return self._tick >= 0 and self._deadline != inf
 
     def rearm(self, delay: float) -> None:
         """Let the call come after so many seconds from now, also where it was made or cancelled before."""
-        wheel = self._wheel
-        before, self._deadline = self._deadline, wheel.seconds() + delay
+        self.until(self._wheel.seconds() + delay)
+
+    def until(self, deadline: float) -> None:
+        """As :meth:`rearm`, for who has read the clock already: let the call come at that time of it."""
+        self._deadline = deadline
         if self._tick < 0:
-            wheel._insert(self)
-        elif self._deadline < before:
-            wheel._remove(self)
-            wheel._insert(self)
+            self._wheel._insert(self)
+        elif deadline < self._since:
+            self._wheel._remove(self)
+            self._wheel._insert(self)
+
+    def rest(self) -> None:
+        """As :meth:`cancel`, for what is soon armed again: it stays in its bucket, and leaves it silently where the
+        bucket comes up first. Its owner cancels it in the end."""
+        self._deadline = inf
 
     def cancel(self) -> None:
         """The call will not come; no matter whether it was to come at all."""
@@ -105,6 +116,7 @@ class TimerWheel:
             self._wait()
         bucket[timer] = None
         timer._tick = tick
+        timer._since = self._origin + (tick - 1) * self._tick
         self._pending += 1
 
     def _remove(self, timer: Timer) -> None:
@@ -157,13 +169,15 @@ class TimerWheel:
             if timer._tick != tick:
                 continue  # cancelled or moved by one of the calls before it
             self._remove(timer)
+            if timer._deadline == inf:
+                continue
             if timer._deadline > now:
                 self._insert(timer)
             else:
                 try:
-                    timer._callback()
+                    timer.callback()
                 except Exception:
-                    _log.failure("a timer's call {call!r} failed", call=timer._callback)
+                    _log.failure("a timer's call {call!r} failed", call=timer.callback)
         self._buckets.pop(tick, None)
 
 

@@ -165,6 +165,20 @@ class Forwarding:
         """
         return Peer(self, address, scheme)
 
+    def told_of_anyone(self, head: ReceivedRequest) -> tuple[Fields, Fields] | None:
+        """The fields of a request from a peer that is no trusted proxy, as far as they are the same whoever it is.
+
+        :returns: those before :attr:`Peer.lines` and those after; the request's id comes last. ``None`` where some
+            depend on the peer or the backend otherwise, and for heads that :meth:`Peer.request` changes in more ways.
+        """
+        policy = self.policy
+        if policy.forwarded or policy.host == "backend" or not head.host or head.minor == 0 or head.target[:1] != b"/":
+            return None
+        after = [(b"X-Forwarded-Host", head.host)] if policy.x_forwarded else []
+        if policy.via:
+            after.append((b"Via", self.via[head.minor]))
+        return kept(head.fields, self.from_anyone, head.connection), after
+
     def _passes_from_anyone(self, name: bytes) -> bool:
         folded = name.translate(FOLD)
         return goes_to_backend(name) and folded not in self._removed and not folded.startswith(FORWARDED_PREFIX)
@@ -185,9 +199,10 @@ class Peer:
 
     :ivar address: normalised address, ``unknown`` for a UNIX socket (RFC 7239 section 6.2).
     :ivar trusted: whether it is one of the trusted proxies.
+    :ivar lines: the lines of the fields that tell of it, where it is not.
     """
 
-    __slots__ = ("_constant", "_forwarding", "_id_name", "_verdicts", "address", "scheme", "trusted")
+    __slots__ = ("_constant", "_forwarding", "_id_name", "_verdicts", "address", "lines", "scheme", "trusted")
 
     def __init__(self, forwarding: Forwarding, address: str, scheme: bytes) -> None:
         self._forwarding = forwarding
@@ -200,7 +215,10 @@ class Peer:
             self.trusted = forwarding.trusted.trusts(known)
         self._id_name = forwarding.id_name
         self._verdicts = forwarding.from_trusted if self.trusted else forwarding.from_anyone
-        self._constant = [(b"X-Forwarded-For", self.address.encode("ascii", "replace")), (b"X-Forwarded-Proto", scheme)]
+        name = self.address.encode("ascii", "replace")
+        self._constant = [(b"X-Forwarded-For", name), (b"X-Forwarded-Proto", scheme)]
+        told = forwarding.policy.x_forwarded
+        self.lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (name, scheme) if told else b""
 
     def __repr__(self) -> str:
         return f"<Peer {self.address} {'trusted' if self.trusted else 'not trusted'}>"

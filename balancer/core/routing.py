@@ -95,6 +95,11 @@ class Route:
                 return False
         return True
 
+    @property
+    def draws(self) -> bool:
+        """Whether :meth:`choose` draws among several."""
+        return bool(self._bounds)
+
     def choose(self, random: Random) -> str:
         """Return the name of the upstream for one request, drawn by weight if there are several."""
         if not self._bounds:

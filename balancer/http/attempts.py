@@ -14,25 +14,18 @@ from balancer.net.connector import Attempt, Failed
 
 
 class Attempts:
-    """See the module.
+    """See the module. It knows its exchange only while it connects for it, so that the two make no circle.
 
-    :param user: the exchange, which new connections are for.
     :ivar lease: the one that is out.
     """
 
-    __slots__ = (
-        "_attempt", "_budgeted", "_failed", "_mark", "_placement", "_record", "_retries", "_user", "_way", "lease",
-    )  # fmt: skip
+    __slots__ = ("_attempt", "_budgeted", "_mark", "_placement", "_record", "_retries", "_way", "lease")
 
-    def __init__(
-        self, way: HttpUpstream, traits: Traits, record: ExchangeRecord, user: BackendUser, failed: Failed, now: float
-    ) -> None:
+    def __init__(self, way: HttpUpstream, traits: Traits, record: ExchangeRecord, now: float) -> None:
         self.lease: Lease | None = None
         self._way = way
         self._placement = way.upstream.place(traits, now)
         self._record = record
-        self._user = user
-        self._failed = failed
         self._attempt: Attempt | None = None
         self._mark = now  # when the present step began: the queue, the connect, the wait for the first byte
         self._retries = 0
@@ -74,7 +67,7 @@ class Attempts:
         return lease
 
     def use(self, lease: Lease, fresh: bool, now: float) -> BackendConnection | None:
-        """A kept connection to this backend, unless a fresh one is wanted; ``None`` where one is being opened."""
+        """A kept connection to this backend, unless a fresh one is wanted; ``None``: one is to be opened."""
         record = self._record
         if record.queue is None:
             record.queue = now - self._mark
@@ -84,9 +77,12 @@ class Attempts:
         record.attempts += 1
         connection = None if fresh else self._way.take(lease.backend, now)
         record.reused = connection is not None
-        if connection is None:
-            self._attempt = self._way.connect(lease, self._user, self._failed)
         return connection
+
+    def connect(self, user: BackendUser, failed: Failed) -> None:
+        """Open a connection to the backend of the lease that is out."""
+        assert self.lease is not None
+        self._attempt = self._way.connect(self.lease, user, failed)
 
     def connected(self, now: float) -> Lease:
         """There is a connection; the lease it is for."""

@@ -38,6 +38,9 @@ class BackendUser(Structure):
     def response_head(self, head: ResponseHead) -> None:
         """The final head arrived."""
 
+    def response_whole(self, head: ResponseHead, body: bytes) -> bool:
+        """The final head, the body and the end arrived at one time; ``False`` to be told piece by piece."""
+
     def response_body(self, data: bytes) -> None:
         """A part of the body, or of what comes through a tunnel."""
 
@@ -75,7 +78,7 @@ class BackendConnection(Protocol):
         self.idle_since = 0.0
         self._home = home
         self._user: BackendUser | None = user
-        self._parser = ResponseParser(home.limits)
+        self._parser = ResponseParser(home.limits, home.memo)
         self._open = False
         self._blocked = False
         self._tunnel = False
@@ -167,8 +170,20 @@ class BackendConnection(Protocol):
             user.response_body(data)
             user.response_flush()
         else:
-            self._parser.feed(data)
-            self._pull()
+            whole = self._parser.whole(data)
+            if whole is None:
+                self._parser.feed(data)
+                self._pull()
+            elif not user.response_whole(*whole):
+                self._tell(user, *whole)
+
+    def _tell(self, user: BackendUser, head: ResponseHead, body: bytes) -> None:
+        """A whole response, piece by piece, as long as it is heard."""
+        user.response_head(head)
+        if body and self._user is user:
+            user.response_body(body)
+        if self._user is user:
+            user.response_end([])
 
     def readConnectionLost(self) -> None:
         self._flow.pause(ENDED)

@@ -19,10 +19,12 @@ from balancer.http.closing import Closing
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
 from balancer.http.messages import new_record, refused_record
+from balancer.http.plans import Reply
 from balancer.http1.heads import CHUNKED, EndOfMessage, Fields, Framing, RequestHead
 from balancer.http1.parser import NEED_DATA, PAUSED, RequestParser
 from balancer.http1.serialize import chunk, last_chunk, response_head
 from balancer.net.flow import BUSY, ENDED, HOLD, Flow, IConnection, tune
+from balancer.net.timers import Timer, nothing
 from balancer.net.tls import can_half_close
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class HttpChannel(Protocol):
     def __init__(self, factory: "ChannelFactory") -> None:
         self._factory = factory
         self._settings = factory.settings
-        self._parser = RequestParser(self._settings.limits)
+        self._parser = RequestParser(self._settings.limits, self._settings.memo)
         self._state = IDLE
         self._driven: Driven | None = None  # the exchange under way, or the tunnel it became
         self._minor = 1
@@ -77,6 +79,7 @@ class HttpChannel(Protocol):
         self._flow = Flow(self.transport)
         self._closing = Closing(self.transport, self._flow, settings.timers, settings.timeouts, self._gave_up)
         self._timer = settings.timers.schedule(settings.timeouts.head, self._waited_too_long)
+        self.timer = Timer(settings.timers, nothing)
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -84,7 +87,11 @@ class HttpChannel(Protocol):
         state = self._state
         if state < TUNNEL:
             if state == IDLE:
-                self._begun = self._settings.timers.seconds()
+                self._begun = now = self._settings.timers.seconds()
+                head = self._parser.whole(data)
+                if head is not None:
+                    self._serve(head, now)  # and there is nothing to wait for
+                    return
             self._parser.feed(data)
             self._pull()
         elif state == TUNNEL and self._driven is not None:
@@ -106,6 +113,7 @@ class HttpChannel(Protocol):
         """The connection is gone."""
         self._leave(Termination.CLIENT_LEFT, "its connection was lost")
         self._closing.done()
+        self.timer.cancel()
         self._factory.lost(self)
 
     def pauseProducing(self) -> None:
@@ -159,7 +167,9 @@ class HttpChannel(Protocol):
         """Hand on one event; False where there is none for now."""
         event = self._parser.next_event()
         if isinstance(event, RequestHead):
-            self._serve(event)
+            if event.framing.empty:
+                self._parser.next_event()  # its EndOfMessage, which asks for nothing
+            self._serve(event, self._settings.timers.seconds())
         elif event is NEED_DATA:
             return False
         elif event is PAUSED:
@@ -174,7 +184,7 @@ class HttpChannel(Protocol):
                 self._driven.request_body(event)
         return True
 
-    def _serve(self, head: RequestHead) -> None:
+    def _serve(self, head: RequestHead, now: float) -> None:
         settings = self._factory.settings
         if settings is not self._settings:
             self._settings = settings
@@ -184,14 +194,11 @@ class HttpChannel(Protocol):
         self.speaks_interim = head.minor > 0
         self._keep = head.keep_alive
         complete = head.framing.empty
-        if complete:
-            self._parser.next_event()  # its EndOfMessage, which asks for nothing
         self._state = SERVED if complete else BODY
-        waited = settings.timers.seconds() - self._begun
-        record = new_record(settings, head, self._peer.address, self._port, waited)
+        record = new_record(settings, head, self._peer.address, self._port, now - self._begun)
         exchange = Exchange(settings, self, head, self._peer, record, self._begun, complete)
         self._driven = exchange
-        exchange.start()
+        exchange.start(now)
 
     def _start_next(self) -> None:
         """The present request is answered: the next one's turn."""
@@ -265,6 +272,16 @@ class HttpChannel(Protocol):
             fields.append((b"Connection", b"keep-alive"))
         self._out.append(response_head(status, reason, fields))
 
+    def send_whole(self, reply: Reply, body: bytes) -> None:
+        """Head and body of a response that is complete."""
+        if self._keep and self._minor and not self._draining:
+            self._chunked = False
+            self._out.append(reply.kept_alive + body)
+            return
+        self.send_head(reply.status, reply.reason, list(reply.fields), reply.framing, False)
+        if body:
+            self.send_body(body)
+
     def send_body(self, data: bytes) -> None:
         """A part of the body, or of what comes through the tunnel."""
         self._out.append(chunk(data) if self._chunked else data)
@@ -284,7 +301,10 @@ class HttpChannel(Protocol):
         self._driven = None
         state = self._state
         if state == SERVED and self._keep:
-            self._pull()
+            if self._blocked or self._parser.unread:
+                self._pull()
+            else:
+                self._start_next()
         elif state != OVER:
             unread = state < SERVED or self._flow.paused or self._parser.unread > 0
             self._over()

@@ -18,13 +18,14 @@ from balancer.http.backend import BackendConnection
 from balancer.http.failures import GATEWAY_ERRORS, REFUSALS, connect_failure, response_failure
 from balancer.http.front import Front
 from balancer.http.messages import backend_head, client_fields, client_framing
+from balancer.http.plans import Plan, Reply
 from balancer.http.settings import HttpSettings
 from balancer.http.traits import RequestTraits
 from balancer.http.tunnel import Tunnel
-from balancer.http.upload import Upload
+from balancer.http.upload import NO_UPLOAD, Upload
 from balancer.http.upstreams import HttpUpstream
 from balancer.http1.heads import Fields, RequestHead, ResponseHead
-from balancer.net.timers import Timer
+from balancer.net.timers import Timer, nothing
 
 NEW, QUEUED, CONNECTING, WAITING, STREAMING, TUNNEL, DONE = range(7)
 """Where an exchange stands: not started; in line for a backend; connecting; the request is being sent or was, and no
@@ -42,12 +43,14 @@ class Exchange:
     __slots__ = (
         "_attempts", "_begun", "_connection", "_front", "_head", "_paused", "_peer", "_record", "_request",
         "_response", "_seconds", "_settings", "_state", "_timer", "_total", "_tunnel", "_upgrade", "_upload", "_way",
+        "_wire",
     )  # fmt: skip
 
     _attempts: Attempts
-    _request: BackendRequest
+    _request: BackendRequest | None
     _tunnel: Tunnel
     _way: HttpUpstream
+    _wire: bytes  # the head for the backend, where it is the same for all of them; else empty
 
     def __init__(
         self,
@@ -65,14 +68,16 @@ class Exchange:
         self._peer = peer
         self._record = record
         self._begun = begun
-        self._upload = Upload(head, front, settings.buffer, complete)
+        self._upload = NO_UPLOAD if complete else Upload(head, front, settings.buffer, complete)
         self._seconds = settings.timers.seconds
         self._state = NEW
-        self._upgrade = head.upgrade if may_upgrade(head.upgrade) and front.can_tunnel else None
+        upgrade = head.upgrade
+        self._upgrade = upgrade if upgrade is not None and may_upgrade(upgrade) and front.can_tunnel else None
         self._paused = False  # the client does not read
         self._connection: BackendConnection | None = None
         self._response: ResponseHead | None = None  # the final head, which went to the client
-        self._timer = Timer(settings.timers, self._timed_out)
+        self._timer = front.timer
+        self._timer.callback = self._timed_out
         self._total: Timer | None = None
 
     def __repr__(self) -> str:
@@ -80,37 +85,55 @@ class Exchange:
 
     # -- gate, route, admission -----------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, now: float) -> None:
         """Find the upstream and a backend; the answer comes now or later."""
-        head, settings, record = self._head, self._settings, self._record
+        head, settings, record, peer = self._head, self._settings, self._record, self._peer
+        plan = head.notes
+        if not isinstance(plan, Plan) or not plan.holds_for(settings):
+            plan = self._find_way()
+            if plan is None:
+                return
+        self._way = way = plan.way
+        record.route = plan.route
+        record.upstream = plan.upstream
+        if plan.plain and not peer.trusted:
+            self._request = None
+            record.request_id = settings.forwarding.new_id() if settings.forwarding.id_name else b""
+            self._wire = plan.head_from(peer, record.request_id)
+        else:
+            self._request = request = peer.request(head, self._upgrade)
+            self._wire = b""
+            record.client = request.client
+            record.request_id = request.request_id
+        if way.timeouts.total:
+            self._total = settings.timers.schedule(way.timeouts.total, self._took_too_long)
+        self._attempts = attempts = Attempts(way, RequestTraits(head, record.client), record, now)
+        lease = attempts.first(now)
+        if lease is not None:
+            self._use(lease, now)
+        elif attempts.full:
+            self._queue()
+        else:
+            self._fail(Termination.NO_BACKEND, f"upstream {plan.upstream}: no backend is available")
+
+    def _find_way(self) -> Plan | None:
+        """Gate and route; ``None`` where the request ends here."""
+        head, settings = self._head, self._settings
         try:
             if head.method == b"CONNECT":
                 raise RequestRefused(501, "CONNECT is not served here", "RFC 9110 section 9.3.6")
             route = settings.routes.match(head.method, head.host, head.path, head.get_all)
         except RequestRefused as refusal:
             self._fail(Termination.REFUSED, refusal.reason, refusal=refusal)
-            return
+            return None
         name = settings.default if route is None else route.choose(settings.random)
         if not name:
             self._fail(Termination.NO_ROUTE, "no route matches and the listener has no default")
-            return
-        self._way = way = settings.upstreams[name]
-        self._request = request = self._peer.request(head, self._upgrade)
-        record.route = "" if route is None else route.name
-        record.upstream = name
-        record.client = request.client
-        record.request_id = request.request_id
-        if way.timeouts.total:
-            self._total = settings.timers.schedule(way.timeouts.total, self._took_too_long)
-        now, traits = self._seconds(), RequestTraits(head, request.client)
-        self._attempts = attempts = Attempts(way, traits, record, self, self._connect_failed, now)
-        lease = attempts.first(now)
-        if lease is not None:
-            self._use(lease)
-        elif attempts.full:
-            self._queue()
-        else:
-            self._fail(Termination.NO_BACKEND, f"upstream {name}: no backend is available")
+            return None
+        plan = Plan(settings, head, route, name)
+        if route is None or not route.draws:
+            head.notes = plan
+        return plan
 
     def _queue(self) -> None:
         line = self._way.upstream.line
@@ -127,17 +150,19 @@ class Exchange:
 
     def admitted(self, lease: Lease) -> None:
         """In the queue: there is."""
-        self._timer.cancel()
-        self._use(lease)
+        self._timer.rest()
+        self._use(lease, self._seconds())
 
     # -- lease, connection ------------------------------------------------------------------------------------------
 
-    def _use(self, lease: Lease, fresh: bool = False) -> None:
-        """Send the request to this backend."""
+    def _use(self, lease: Lease, now: float, fresh: bool = False) -> None:
+        """Send the request to this backend, on a kept connection, unless a fresh one is wanted, or on a new one."""
         self._state = CONNECTING
-        connection = self._attempts.use(lease, fresh, self._seconds())
+        connection = self._attempts.use(lease, fresh, now)
         if connection is not None:
-            self.backend_connected(connection)
+            self._send(connection, now)
+        else:
+            self._attempts.connect(self, self._connect_failed)
 
     def _connect_failed(self, outcome: Outcome, reason: str) -> None:
         termination = connect_failure(outcome, self._attempts.failed())
@@ -152,23 +177,30 @@ class Exchange:
         self._attempts.release(outcome, now)
         again = self._attempts.another(condition, self._head.method, self._upload.begun, now)
         if again is not None:
-            self._use(again)
+            self._use(again, now)
         else:
             self._fail(termination, reason)
 
     # -- the request goes to the backend ----------------------------------------------------------------------------
 
     def backend_connected(self, connection: BackendConnection) -> None:
+        """The new connection is open."""
+        self._send(connection, self._seconds())
+
+    def _send(self, connection: BackendConnection, now: float) -> None:
         """There is a connection, kept or new: send the head, and what of the body is here."""
         way = self._way
-        lease = self._attempts.connected(self._seconds())
+        lease = self._attempts.connected(now)
         self._state = WAITING
         self._connection = connection
         if self._paused:
             connection.pause()
-        self._timer.rearm(way.timeouts.first_byte)
-        closing = not way.policy.idle and self._upgrade is None
-        connection.send_request(self, self._head.method, backend_head(self._head, self._request, lease, closing))
+        self._timer.until(now + way.timeouts.first_byte)
+        wire = self._wire
+        if self._request is not None:
+            closing = not way.policy.idle and self._upgrade is None
+            wire = backend_head(self._head, self._request, lease, closing)
+        connection.send_request(self, self._head.method, wire)
         self._upload.begin(connection)
 
     def request_body(self, data: bytes) -> None:
@@ -226,6 +258,22 @@ class Exchange:
         fields = client_fields(head, self._settings)
         self._front.send_head(head.status, head.reason, fields, client_framing(head), last)
 
+    def response_whole(self, head: ResponseHead, body: bytes) -> bool:
+        """A final response that arrived at one time: what the four methods around do, in one step. ``False`` where
+        that cannot be done, and they are to be called."""
+        reply = Reply.to(head, self._settings)
+        if reply is None or not self._upload.complete:
+            return False
+        now = self._seconds()
+        self._attempts.first_byte(now)
+        self._response = head
+        self._record.status = reply.status
+        self._record.bytes_out = len(body)
+        self._front.send_whole(reply, body)
+        self._done(now)
+        self._front.finish([])
+        return True
+
     def response_body(self, data: bytes) -> None:
         """A part of its body."""
         self._record.bytes_out += len(data)
@@ -243,7 +291,7 @@ class Exchange:
         if self._connection is not None:
             self._connection.pause()
             if self._state == STREAMING:
-                self._timer.cancel()
+                self._timer.rest()
 
     def resume_response(self) -> None:
         """The client reads again."""
@@ -254,19 +302,23 @@ class Exchange:
             self._connection.resume()
 
     def response_end(self, trailers: Fields) -> None:
-        """The response is complete. The connection is kept before the client can ask for more."""
+        """The response is complete."""
+        self._done(self._seconds())
+        self._front.finish(trailer_fields(trailers) if trailers else trailers)
+
+    def _done(self, now: float) -> None:
+        """Keep the connection and give the lease back, before the client can ask for more."""
         connection, head, upload = self._connection, self._response, self._upload
         assert connection is not None and head is not None
         self._connection = None
         if connection.release() and upload.complete and upload.wanted and head.keep_alive:
-            self._way.keep(connection, self._seconds())
+            self._way.keep(connection, now)
         elif upload.complete:
             connection.close()
         else:
             connection.abort()
         failed = head.status in GATEWAY_ERRORS
-        self._end(Termination.DONE, Outcome.SERVER_ERROR if failed else Outcome.SUCCESS, "")
-        self._front.finish(trailer_fields(trailers) if trailers else trailers)
+        self._end(Termination.DONE, Outcome.SERVER_ERROR if failed else Outcome.SUCCESS, "", now)
 
     def _switch(self, head: ResponseHead) -> None:
         """101: become a tunnel, if that was asked for and the request is over."""
@@ -300,7 +352,7 @@ class Exchange:
             # It closed while it was idle, as any server may; the backend itself has not been asked yet.
             self._record.note(f"{self._record.backend}: the kept connection was closed: once more on a new one")
             assert self._attempts.lease is not None
-            self._use(self._attempts.lease, fresh=True)
+            self._use(self._attempts.lease, self._seconds(), fresh=True)
         else:
             self._attempt_failed(termination, outcome, condition, error.reason)
 
@@ -385,13 +437,14 @@ class Exchange:
             self._connection.abort()
             self._connection = None
 
-    def _end(self, termination: Termination, outcome: Outcome, reason: str) -> None:
+    def _end(self, termination: Termination, outcome: Outcome, reason: str, now: float | None = None) -> None:
         """Give back what is out and log: once, whatever happens afterwards."""
-        now = self._seconds()
+        now = self._seconds() if now is None else now
         if not self._record.end(termination, now - self._begun, reason):
             return
         state, self._state = self._state, DONE
-        self._timer.cancel()
+        self._timer.rest()
+        self._timer.callback = nothing  # so that nothing of us is left in a circle
         if self._total is not None:
             self._total.cancel()
         if state != NEW:

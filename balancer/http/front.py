@@ -4,11 +4,15 @@
 interface only: nothing here does anything.
 """
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http1.heads import Fields, Framing
+from balancer.net.timers import Timer
+
+if TYPE_CHECKING:
+    from balancer.http.plans import Reply
 
 
 class Driven(Protocol):
@@ -40,10 +44,12 @@ class Front(Protocol):
 
     :ivar speaks_interim: whether the client understands 1xx responses.
     :ivar can_tunnel: whether :meth:`open_tunnel` works.
+    :ivar timer: for the exchange under way; the front cancels it when its client is gone.
     """
 
     speaks_interim: bool
     can_tunnel: bool
+    timer: Timer
 
     def send_interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """Send a 1xx response; the final one follows."""
@@ -58,6 +64,9 @@ class Front(Protocol):
 
     def send_body(self, data: bytes) -> None:
         """Send a part of the body, or of what comes through the tunnel."""
+
+    def send_whole(self, reply: "Reply", body: bytes) -> None:
+        """Send a final response that is whole at one time, in place of the two calls above; ``finish`` follows."""
 
     def flush(self) -> None:
         """Nothing more comes at once: what was collected goes to the transport."""

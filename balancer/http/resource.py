@@ -23,12 +23,13 @@ from balancer.http.answers import refused
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
 from balancer.http.messages import new_record, refused_record
+from balancer.http.plans import Reply
 from balancer.http.settings import HttpSettings
 from balancer.http1.heads import Fields, Framing, RequestHead
 from balancer.http1.parser import RequestParser
 from balancer.http1.serialize import request_head
 from balancer.net.flow import CHUNK
-from balancer.net.timers import Timer
+from balancer.net.timers import Timer, nothing
 
 _NOT_OURS = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """Fields that told of the body or the connection as twisted.web received them: it has dealt with both."""
@@ -102,6 +103,7 @@ class ResourceFront:
         self._lost = False
         self._begun = settings.timers.seconds()
         self._stalled = Timer(settings.timers, self._gave_up)
+        self.timer = Timer(settings.timers, nothing)
 
     def __repr__(self) -> str:
         return f"<ResourceFront {self._request!r}>"
@@ -129,7 +131,7 @@ class ResourceFront:
         exchange = Exchange(settings, self, head, peer, record, self._begun, complete)
         self._driven = exchange
         request.registerProducer(self, True)
-        exchange.start()
+        exchange.start(self._begun)
         if not complete:
             self._read_body()
 
@@ -204,6 +206,12 @@ class ResourceFront:
         """A part of the body."""
         self._request.write(data)
 
+    def send_whole(self, reply: Reply, body: bytes) -> None:
+        """Head and body."""
+        self.send_head(reply.status, reply.reason, list(reply.fields), reply.framing, False)
+        if body:
+            self.send_body(body)
+
     def flush(self) -> None:
         """twisted.web writes at once."""
 
@@ -230,6 +238,7 @@ class ResourceFront:
         """The exchange is over; whether the client is still there."""
         producing, self._driven = self._driven is not None, None
         self._stalled.cancel()
+        self.timer.cancel()
         if producing and not self._lost:
             self._request.unregisterProducer()
         return not self._lost
@@ -265,6 +274,7 @@ class ResourceFront:
         driven, self._driven = self._driven, None
         if driven is not None:
             driven.client_left(Termination.CLIENT_LEFT, "its connection was lost")
+        self.timer.cancel()
 
 
 def _size(content: Any) -> int:

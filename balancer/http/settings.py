@@ -15,7 +15,9 @@ from balancer.core.timeouts import ClientTimeouts
 from balancer.errors import UnknownName
 from balancer.http.answers import DateField
 from balancer.http.upstreams import HttpUpstream
+from balancer.http1.heads import RequestHead
 from balancer.http1.limits import HttpLimits
+from balancer.http1.memo import HeadMemo
 from balancer.net.timers import TimerWheel
 
 RETRY_AFTER = 5
@@ -41,6 +43,7 @@ class HttpSettings:
     :ivar buffer: bytes held per connection and direction before the sender is paused.
     :ivar scheme: ``b"https"`` for a listener with TLS.
     :ivar retry_after: seconds, sent with 503.
+    :ivar memo: heads that passed the limits.
     :raises UnknownName: a route, or ``default``, names an upstream that is not there.
     """
 
@@ -59,6 +62,7 @@ class HttpSettings:
     scheme: bytes = b"http"
     retry_after: int = RETRY_AFTER
     date: DateField = field(init=False)
+    memo: HeadMemo[RequestHead] = field(init=False, default_factory=HeadMemo, repr=False)
 
     def __post_init__(self) -> None:
         wanted = {name for route in self.routes.routes for name in route.spec.upstreams}

@@ -126,6 +126,10 @@ class Tunnel:
     def response_head(self, head: ResponseHead) -> None:
         """Nothing is parsed in a tunnel."""
 
+    def response_whole(self, head: ResponseHead, body: bytes) -> bool:
+        """Nothing is parsed in a tunnel."""
+        return False
+
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def idled(self) -> None:

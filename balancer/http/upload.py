@@ -95,3 +95,26 @@ class Upload:
         if self.wanted and self._chunked:
             self.begun = True
             connection.write(last_chunk(trailer_fields(self._trailers)))
+
+
+class NoUpload(Upload):
+    """Of a request that has no body: there is nothing to hold, so one is enough for all of them."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.complete = True
+        self.begun = False
+        self.wanted = True
+
+    def __repr__(self) -> str:
+        return "<NoUpload>"
+
+    def begin(self, connection: BackendConnection) -> None:
+        """Nothing to send."""
+
+    def lose(self) -> None:
+        """Nothing to hold."""
+
+
+NO_UPLOAD = NoUpload()

@@ -12,7 +12,9 @@ from balancer.core.pool import Pool, PoolPolicy
 from balancer.core.timeouts import BackendTimeouts
 from balancer.core.upstream import Upstream
 from balancer.http.backend import BackendConnection, BackendUser
+from balancer.http1.heads import ResponseHead
 from balancer.http1.limits import HttpLimits
+from balancer.http1.memo import HeadMemo
 from balancer.net.connector import Attempt, Connector, Failed
 from balancer.net.timers import Timer, TimerWheel
 from balancer.net.tls import TlsClients
@@ -25,6 +27,7 @@ class HttpUpstream:
     """See the module. A change of its settings is a new object: :meth:`close` the old one, whose exchanges go on.
 
     :ivar upstream: the live group.
+    :ivar memo: heads of responses that passed the limits.
     :ivar opened: connections opened so far.
     :ivar closed: nothing is kept any more.
     """
@@ -44,6 +47,7 @@ class HttpUpstream:
         self.timeouts = timeouts or BackendTimeouts()
         self.policy = pool or PoolPolicy()
         self.limits = limits or HttpLimits()
+        self.memo: HeadMemo[ResponseHead] = HeadMemo()
         self.opened = 0
         self.closed = False
         self._connector = connector

@@ -36,6 +36,14 @@ def response_head(status: int, reason: bytes, fields: Fields, minor: int = 1) ->
     return _head(b"HTTP/1.%d %03d %b" % (minor, status, reason), fields)
 
 
+def field_lines(fields: Fields) -> bytes:
+    """Field lines as they stand in a head.
+
+    :raises ValueError: a part holds CR, LF or NUL, which would let it write lines of its own.
+    """
+    return _head(b"", fields)[2:-2]
+
+
 def chunk(data: bytes) -> bytes:
     """One chunk (RFC 9112 section 7.1); nothing for no data, because a chunk of size 0 would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

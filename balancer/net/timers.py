@@ -68,6 +68,10 @@ class Timer:
             self._wheel._rest()
 
 
+def nothing() -> None:
+    """What a timer without a user would call."""
+
+
 class TimerWheel:
     """The wheel.
 

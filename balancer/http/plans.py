@@ -1,0 +1,86 @@
+"""What is the same for every message with one head: where it goes, and its bytes for the other side.
+
+Kept in the head's ``notes``, and so for as long as the parser's memo keeps the head. It holds for one set of settings
+and is made anew for another. Whatever differs from request to request (the peer, the id, a Date of ours, a draw among
+upstreams) is not in it; where such a thing cannot be told apart there are no bytes, and the head is written anew each
+time by :mod:`balancer.http.messages`. It never decides differently from the long way.
+"""
+
+from balancer.core.forwarded import Peer
+from balancer.core.headers import may_upgrade
+from balancer.core.routing import Route
+from balancer.http.messages import client_fields, client_framing
+from balancer.http.settings import HttpSettings
+from balancer.http.upstreams import HttpUpstream
+from balancer.http1.heads import CHUNKED, Fields, Framing, RequestHead, ResponseHead
+from balancer.http1.serialize import field_lines, request_head, response_head
+
+
+class Plan:
+    """Of a request: where it goes.
+
+    :ivar route: name of the route, empty for the listener's default.
+    :ivar upstream: name of the upstream; ``way``: how it is reached.
+    :ivar plain: whether :meth:`head_from` can write its head.
+    """
+
+    __slots__ = ("_after", "_before", "_end", "_settings", "plain", "route", "upstream", "way")
+
+    def __init__(self, settings: HttpSettings, head: RequestHead, route: Route | None, upstream: str) -> None:
+        self._settings = settings
+        self.route = "" if route is None else route.name
+        self.upstream = upstream
+        self.way: HttpUpstream = settings.upstreams[upstream]
+        forwarding = settings.forwarding
+        kept = forwarding.told_of_anyone(head)
+        self.plain = (
+            kept is not None
+            and head.framing.kind is not CHUNKED
+            and not may_upgrade(head.upgrade)
+            and self.way.policy.idle > 0
+        )
+        if kept is not None and self.plain:
+            before, after = kept
+            self._before = request_head(head.method, head.target, before)[:-2]
+            self._after = field_lines(after)
+            self._end = b"\r\n"
+            if forwarding.id_name:
+                self._after += forwarding.id_name + b": "
+                self._end = b"\r\n\r\n"
+
+    def holds_for(self, settings: HttpSettings) -> bool:
+        """Whether it was made with these settings."""
+        return self._settings is settings
+
+    def head_from(self, peer: Peer, request_id: bytes) -> bytes:
+        """The head for the backend, from a peer that is no trusted proxy."""
+        return self._before + peer.lines + self._after + request_id + self._end
+
+
+class Reply:
+    """Of a final response: its head for the client, as :meth:`balancer.http.front.Front.send_head` wants it.
+
+    :ivar fields: copy them: fronts add to what they are given.
+    :ivar kept_alive: the whole head for an HTTP/1.1 client whose connection is kept.
+    """
+
+    __slots__ = ("_settings", "fields", "framing", "kept_alive", "reason", "status")
+
+    def __init__(self, settings: HttpSettings, head: ResponseHead) -> None:
+        self._settings = settings
+        self.status = head.status
+        self.reason = head.reason
+        self.fields: Fields = client_fields(head, settings)
+        self.framing: Framing = client_framing(head)
+        self.kept_alive = response_head(self.status, self.reason, self.fields)
+
+    @staticmethod
+    def to(head: ResponseHead, settings: HttpSettings) -> "Reply | None":
+        """The one in the head's notes, or a new one; ``None`` where the head lacks what is told anew each time."""
+        known = head.notes
+        if isinstance(known, Reply) and known._settings is settings:
+            return known
+        if head.get(b"date") is None:
+            return None
+        head.notes = reply = Reply(settings, head)
+        return reply

@@ -103,8 +103,14 @@ class AccessLog:
     def _write_batch(self) -> bool:
         """Write what is left of the last batch, or else the next one; return whether the sink took all of it."""
         if not self._unsent:
-            batch = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-            self._unsent_size = sum([record.size() for record in batch])
+            waiting = self._waiting
+            if len(waiting) <= self._batch:
+                batch = list(waiting)
+                waiting.clear()
+                self._unsent_size = self._size
+            else:
+                batch = [waiting.popleft() for _ in range(self._batch)]
+                self._unsent_size = sum([record.size() for record in batch])
             self._unsent = b"".join([self._format(record) for record in batch])
         if self._unsent:
             written = self._sink.write(self._unsent)

@@ -19,6 +19,9 @@ LONGEST_VALUE = 4096
 """Bytes of one value that are written, then ``...``: half a request line at its default limit, and more than
 any value worth reading; what bounds the memory of one line, however large the limits of heads are set."""
 
+SHORT = 128
+"""Bytes of a value that is worth remembering as it is written."""
+
 Format = Callable[[ConnectionRecord], bytes]
 
 _SPECIAL = re.compile(rb'[\x00-\x1f"\\\x7f-\xff]')
@@ -75,25 +78,45 @@ def _word(value: str) -> str:
     return f'"{escaped(_cut(_utf8(value)))}"'
 
 
-# Names of ours, from the configuration: few, so each is looked at once.
+def _received_word(value: bytes) -> str:
+    return _word(_text(value))
+
+
+def _client(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) is not None else "-"
+
+
+def _request_line(method: bytes, target: bytes, minor: int) -> str:
+    if not method:
+        return '"-"'
+    return _between_quotes(b"%b %b %b" % (_cut(method), _cut(target), _protocol(minor).encode("ascii")))
+
+
+# Names of ours are few, and clients come with the same words again and again: each is looked at once. Of what clients
+# send only short values are remembered, so that all caches together stay below 1 MiB.
 _own = lru_cache(maxsize=4096)(_word)
+_known_client = lru_cache(maxsize=1024)(_client)
+_known_word = lru_cache(maxsize=1024)(_received_word)
+_known_request = lru_cache(maxsize=1024)(_request_line)
+_known_quotes = lru_cache(maxsize=1024)(_between_quotes)
 
 
 def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.6f}"
+    if not seconds:
+        return "-" if seconds is None else "0.000000"
+    return f"{seconds:.6f}"
 
 
-def _request(record: ConnectionRecord) -> bytes:
+def _protocol(minor: int) -> str:
+    return f"HTTP/1.{minor}" if minor >= 0 else ""
+
+
+def _request(record: ConnectionRecord) -> str:
     """The request line, or for a TCP connection a line of the same three parts."""
     if not isinstance(record, ExchangeRecord):
-        return b"TCP %b -" % _cut(_utf8(record.listener))
-    if not record.method:
-        return b""
-    return b"%b %b %b" % (_cut(record.method), _cut(record.target), _protocol(record).encode("ascii"))
-
-
-def _protocol(record: ExchangeRecord) -> str:
-    return f"HTTP/1.{record.minor}" if record.minor >= 0 else ""
+        return _between_quotes(b"TCP %b -" % _cut(_utf8(record.listener)))
+    line = _known_request if len(record.target) <= SHORT else _request_line
+    return line(record.method, record.target, record.minor)
 
 
 def _pairs(record: ConnectionRecord) -> str:
@@ -101,26 +124,26 @@ def _pairs(record: ConnectionRecord) -> str:
     end = record.termination
     http = ""
     if isinstance(record, ExchangeRecord):
-        http = f" host={_word(_text(record.host))} id={_word(_text(record.request_id))}"
+        host, name = record.host, record.request_id
+        word = _known_word if len(host) <= SHORT else _received_word
+        # A generated id is plain, and never comes again.
+        plain = name.isalnum() and len(name) <= SHORT
+        http = f" host={word(host)} id={name.decode('ascii') if plain else _received_word(name)}"
     return (
-        f"end={'-' if end is None else end.value} listener={_own(record.listener)} route={_own(record.route)} "
+        f"end={'-' if end is None else end._value_} listener={_own(record.listener)} route={_own(record.route)} "
         f"upstream={_own(record.upstream)} backend={_own(record.backend)} attempts={record.attempts} "
         f"queue={_time(record.queue)} connect={_time(record.connect)} first_byte={_time(record.first_byte)} "
-        f"total={_time(record.total)} in={record.bytes_in}{http} reason={_word(record.reason)}"
+        f"total={_time(record.total)} in={record.bytes_in}{http} "
+        f"reason={_word(record.reason) if record.reason else '-'}"
     )
 
 
 def _ncsa(record: ConnectionRecord) -> str:
     status = record.status if isinstance(record, ExchangeRecord) else 0
     return (
-        f"{_host(record)} - - {_clf_time(int(record.started))} {_between_quotes(_request(record))} "
+        f"{_known_client(record.client)} - - {_clf_time(int(record.started))} {_request(record)} "
         f"{status or '-'} {record.bytes_out or '-'}"
     )
-
-
-def _host(record: ConnectionRecord) -> str:
-    client = record.client
-    return client if _PLAIN.fullmatch(client) is not None else "-"
 
 
 def common(record: ConnectionRecord) -> bytes:
@@ -133,7 +156,8 @@ def combined(record: ConnectionRecord) -> bytes:
     referer = agent = b""
     if isinstance(record, ExchangeRecord):
         referer, agent = _cut(record.referer), _cut(record.user_agent)
-    fields = f"{_between_quotes(referer)} {_between_quotes(agent)}"
+    quotes = _known_quotes if len(agent) <= SHORT else _between_quotes
+    fields = f"{_between_quotes(referer)} {quotes(agent)}"
     return f"{_ncsa(record)} {fields} {_pairs(record)}\n".encode("ascii")
 
 
@@ -173,7 +197,7 @@ def as_json(record: ConnectionRecord) -> bytes:
             "method": _text(record.method),
             "host": _text(record.host),
             "target": _text(record.target),
-            "protocol": _protocol(record),
+            "protocol": _protocol(record.minor),
             "status": record.status,
             "reused": record.reused,
             "request_id": _text(record.request_id),

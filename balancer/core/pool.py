@@ -6,8 +6,9 @@ to be closed, and the edge closes it.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, Protocol, TypeVar
+from typing import Annotated, Final, Generic, Protocol, TypeVar
 
 from typing_extensions import Doc
 
@@ -20,7 +21,14 @@ class PoolPolicy:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    idle: Annotated[CountOrZero, Doc("Idle connections kept per backend; 0 closes each after its response.")] = 32
+    idle: Annotated[
+        CountOrZero,
+        Doc(
+            "Idle connections kept per backend; 0 closes each after its response. Below the requests that are in flight "
+            "at one time connections are closed only to be opened again: with 64 clients on two servers and 32 kept, a "
+            "tenth of the requests opened a new one."
+        ),
+    ] = 128
     idle_timeout: Annotated[
         Seconds, Doc("Seconds an idle connection is kept; below the backend's own keep-alive timeout.")
     ] = 55.0
@@ -42,6 +50,8 @@ class Reusable(Protocol):
 
 
 C = TypeVar("C", bound=Reusable)
+
+_NONE: Final = ()
 
 
 class Pool(Generic[C]):
@@ -71,15 +81,18 @@ class Pool(Generic[C]):
                 return connection
         return None
 
-    def put(self, connection: C, now: float) -> list[C]:
+    def put(self, connection: C, now: float) -> Sequence[C]:
         """Keep a connection whose response is finished. Returns those to close: itself, where it may carry no
         more requests or none are kept, or the oldest, where the pool is over its limit."""
         policy = self.policy
         if not policy.idle or (policy.requests and connection.requests >= policy.requests):
             return [connection]
         connection.idle_since = now
-        self._idle.append(connection)
-        return [self._idle.popleft() for _ in range(len(self._idle) - policy.idle)]
+        idle = self._idle
+        idle.append(connection)
+        if len(idle) <= policy.idle:
+            return _NONE
+        return [idle.popleft() for _ in range(len(idle) - policy.idle)]
 
     def remove(self, connection: C) -> bool:
         """Forget a connection that closed by itself; ``False`` where it was not idle."""

@@ -24,9 +24,9 @@ class PoolPolicy:
     idle: Annotated[
         CountOrZero,
         Doc(
-            "Idle connections kept per backend; 0 closes each after its response. Below the requests that are in flight "
-            "at one time connections are closed only to be opened again: with 64 clients on two servers and 32 kept, a "
-            "tenth of the requests opened a new one."
+            "Idle connections kept per backend; 0 closes each after its response. Fewer than requests are in flight "
+            "at one time close connections only to open them again: with 64 clients on two servers and 32 kept, a tenth "
+            "of the requests opened a new one."
         ),
     ] = 128
     idle_timeout: Annotated[

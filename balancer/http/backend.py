@@ -95,8 +95,8 @@ class BackendConnection(Protocol):
         return self._blocked
 
     def is_alive(self) -> bool:
-        """Whether it can carry a request: open, and nothing unasked for was received."""
-        return self._open and self._parser.idle
+        """Whether it can carry a request, while it is idle: whatever comes unasked for then, and any end, closes it."""
+        return self._open
 
     def send_request(self, user: BackendUser, method: bytes, head: bytes) -> None:
         """Begin an exchange: send the head; the response's events go to ``user``."""

@@ -94,7 +94,7 @@ class HttpUpstream:
             pool = self._pools[backend] = Pool(self.policy)
         for surplus in pool.put(connection, now):
             surplus.close()
-        if pool and (self._sweep is None or not self._sweep.active):
+        if (self._sweep is None or not self._sweep.active) and pool:
             self._arm(self.policy.idle_timeout)
 
     def forget(self, connection: BackendConnection) -> None:

@@ -36,16 +36,18 @@ class Draw:
 
     def several(self, count: int) -> list[Member]:
         """Up to ``count`` different members in the order drawn (fewer where few others have any weight to speak of)."""
-        if not self.members:
-            return []
-        drawn = [self.one()]
-        wanted = min(count, len(self.members))
-        for _ in range(wanted * TRIES):
-            if len(drawn) == wanted:
-                break
-            member = self.one()
+        members, thresholds, aliases, chance = self.members, self._thresholds, self._aliases, self._random.random
+        size = len(members)
+        wanted = count if count < size else size
+        drawn: list[Member] = []
+        for _ in range(1 + wanted * TRIES if size else 0):
+            place = chance() * size  # as in `one`, written out: this is what every request does
+            column = int(place)
+            member = members[column if place < thresholds[column] else aliases[column]]
             if member not in drawn:
                 drawn.append(member)
+                if len(drawn) == wanted:
+                    break
         return drawn
 
     def others(self, taken: set[Member]) -> Iterator[Member]:

@@ -24,8 +24,8 @@ class PoolPolicy:
     idle: Annotated[
         CountOrZero,
         Doc(
-            "Idle connections kept per backend; 0 closes each after its response. Fewer than requests are in flight "
-            "at one time close connections only to open them again: with 64 clients on two servers and 32 kept, a tenth "
+            "Idle connections kept per backend; 0 closes each after its response. Fewer than are in use at one "
+            "time close connections only to open them again: with 64 clients on two servers and 32 kept, a tenth "
             "of the requests opened a new one."
         ),
     ] = 128

@@ -197,6 +197,7 @@ class Bench:
                 transport.size = 0
                 if transport.closed:
                     transport.protocol.connectionLost(_DONE)
+                    del transport.protocol  # as Twisted does
             self.answered.clear()
 
 

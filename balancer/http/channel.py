@@ -62,6 +62,7 @@ class HttpChannel(Protocol):
         self._blocked = False  # the client does not read
         self._pulling = False
         self._draining = False
+        self._made: Closing | None = None
 
     def __repr__(self) -> str:
         return f"<HttpChannel {_NAMES[self._state]} served={self._served}{' blocked' if self._blocked else ''}>"
@@ -71,13 +72,12 @@ class HttpChannel(Protocol):
     def connectionMade(self) -> None:
         """A client is here: it has ``timeouts.head`` seconds for its first request."""
         settings = self._settings
-        tune(self.transport, settings.buffer)
         address = self.transport.getPeer()
+        tune(self.transport, settings.buffer, address)
         self._address = str(getattr(address, "host", ""))
         self._port = int(getattr(address, "port", 0))
         self._peer = settings.forwarding.peer(self._address, settings.scheme)
         self._flow = Flow(self.transport)
-        self._closing = Closing(self.transport, self._flow, settings.timers, settings.timeouts, self._gave_up)
         self._timer = settings.timers.schedule(settings.timeouts.head, self._waited_too_long)
         self.timer = Timer(settings.timers, nothing)
         self.transport.registerProducer(self, True)
@@ -274,9 +274,10 @@ class HttpChannel(Protocol):
 
     def send_whole(self, reply: Reply, body: bytes) -> None:
         """Head and body of a response that is complete."""
-        if self._keep and self._minor and not self._draining:
+        if self._minor:
             self._chunked = False
-            self._out.append(reply.kept_alive + body)
+            self._keep = self._keep and not self._draining
+            self._out.append((reply.kept_alive if self._keep else reply.closing) + body)
             return
         self.send_head(reply.status, reply.reason, list(reply.fields), reply.framing, False)
         if body:
@@ -362,6 +363,17 @@ class HttpChannel(Protocol):
             driven.client_left(termination, reason)
 
     def _over(self) -> None:
+        """Nothing more is read or sent: ``_closing`` has the timer now."""
         self._state = OVER
         self._out.clear()
-        self._timer.cancel()
+        self._timer.rest()
+
+    @property
+    def _closing(self) -> Closing:
+        """What closes the connection, made when it is first asked for: idle connections need none."""
+        if self._made is None:
+            settings = self._settings
+            self._made = Closing(
+                self.transport, self._flow, settings.timers, self._timer, settings.timeouts, self._gave_up
+            )
+        return self._made

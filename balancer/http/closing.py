@@ -9,41 +9,46 @@ from collections.abc import Callable
 
 from balancer.core.timeouts import ClientTimeouts
 from balancer.net.flow import BUSY, HOLD, Flow, IConnection
-from balancer.net.timers import Timer, TimerWheel
+from balancer.net.timers import Timer, TimerWheel, nothing
 from balancer.net.tls import can_half_close
 
 
 class Closing:
     """See the module; it also keeps the time of a client that does not read.
 
+    :param timer: the connection's, which nobody else uses once this closes it.
     :param gave_up: called where the client read nothing for ``timeouts.write`` seconds.
     """
 
-    __slots__ = ("_call", "_flow", "_gave_up", "_timeouts", "_timer", "_transport")
+    __slots__ = ("_flow", "_gave_up", "_stalled", "_timeouts", "_timer", "_timers", "_transport")
 
     def __init__(
         self,
         transport: IConnection,
         flow: Flow,
         timers: TimerWheel,
+        timer: Timer,
         timeouts: ClientTimeouts,
         gave_up: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._flow = flow
+        self._timers = timers
+        self._timer = timer
         self._timeouts = timeouts
         self._gave_up = gave_up
-        self._timer = Timer(timers, self._expired)
-        self._call: Callable[[], None] = gave_up
+        self._stalled: Timer | None = None
 
     def stalled(self) -> None:
         """What was written waits for the client to read."""
-        self._in(self._timeouts.write, self._gave_up)
+        if self._stalled is None:
+            self._stalled = Timer(self._timers, self._gave_up)
+        self._stalled.rearm(self._timeouts.write)
 
     def reading(self) -> None:
         """The client reads again."""
-        if self._call == self._gave_up:
-            self._timer.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     def close(self) -> None:
         """Close once everything is written; a client that does not read it in time is reset."""
@@ -68,12 +73,14 @@ class Closing:
         getattr(self._transport, "abortConnection", self._transport.loseConnection)()
 
     def done(self) -> None:
-        """The connection is gone."""
+        """The connection is gone: nothing is waited for, and nothing of us is left in a circle."""
+        self.reading()
         self._timer.cancel()
+        self._timer.callback = nothing
+        self._gave_up = nothing
+        self._stalled = None
 
     def _in(self, delay: float, call: Callable[[], None]) -> None:
-        self._call = call
+        self.reading()
+        self._timer.callback = call
         self._timer.rearm(delay)
-
-    def _expired(self) -> None:
-        self._call()

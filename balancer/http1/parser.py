@@ -52,10 +52,7 @@ class RequestParser(MessageReader[RequestHead]):
     def __init__(self, limits: HttpLimits, memo: HeadMemo[RequestHead] | None = None) -> None:
         super().__init__(limits, HEAD)
         self._memo: HeadMemo[RequestHead] = HeadMemo() if memo is None else memo
-        overlong = (414, f"a request line of more than {limits.request_line} bytes", "RFC 9112 section 3")
-        size = min(limits.request_line + 2, limits.head)
-        first = StartLine(grammar.REQUEST_LINE, faults.request_line, size, overlong)
-        self._section = Section(first, limits.head, limits.fields, _HEAD_LIMITS)
+        self._section: Section | None = None  # made for the first head that does not arrive whole
         self._empty_lines = 0
 
     @property
@@ -116,7 +113,7 @@ class RequestParser(MessageReader[RequestHead]):
         data, start, limits = self._data, self._position, self.limits
         if start == len(data):
             return NEED_DATA
-        if not self._section.begun:
+        if self._section is None or not self._section.begun:
             # The usual head arrives whole. The one before it was the same, or one match validates it, one splits it.
             end = data.find(_END, start, start + LONGEST) + len(_END)
             raw = bytes(data[start:end])
@@ -139,6 +136,12 @@ class RequestParser(MessageReader[RequestHead]):
     def _read_head_by_lines(self) -> Event[RequestHead]:
         if not self._skip_empty_lines():
             return self._starve() if self.unread else NEED_DATA
+        if self._section is None:
+            limits = self.limits
+            overlong = (414, f"a request line of more than {limits.request_line} bytes", "RFC 9112 section 3")
+            size = min(limits.request_line + 2, limits.head)
+            first = StartLine(grammar.REQUEST_LINE, faults.request_line, size, overlong)
+            self._section = Section(first, limits.head, limits.fields, _HEAD_LIMITS)
         end = self._section.end(self._data, self._position)
         if end is None:
             return self._starve()
@@ -222,9 +225,7 @@ class ResponseParser(MessageReader[ResponseHead]):
     def __init__(self, limits: HttpLimits, memo: HeadMemo[ResponseHead] | None = None) -> None:
         super().__init__(limits, IDLE)
         self._memo: HeadMemo[ResponseHead] = HeadMemo() if memo is None else memo
-        overlong = (502, f"a status line of more than {limits.head} bytes", "RFC 9112 section 4")
-        first = StartLine(grammar.STATUS_LINE, faults.status_line, limits.head, overlong)
-        self._section = Section(first, limits.head, limits.fields, _HEAD_LIMITS)
+        self._section: Section | None = None  # made for the first head that does not arrive whole
         self._method = b""
         self._interim = 0
         self._touched = False
@@ -297,7 +298,7 @@ class ResponseParser(MessageReader[ResponseHead]):
         if start == len(data):
             return self._starve()
         self._touched = True
-        if not self._section.begun:
+        if self._section is None or not self._section.begun:
             end = data.find(_END, start, start + LONGEST) + len(_END)
             raw = bytes(data[start:end])
             head = None if self._method in _BODILESS else self._memo.get(raw)
@@ -319,6 +320,11 @@ class ResponseParser(MessageReader[ResponseHead]):
         prefix = bytes(self._data[self._position : self._position + len(_PROTOCOL)])
         if not _PROTOCOL.startswith(prefix):
             raise Malformed(502, "what came does not start with HTTP/1.", "RFC 9112 section 4")
+        if self._section is None:
+            limits = self.limits
+            overlong = (502, f"a status line of more than {limits.head} bytes", "RFC 9112 section 4")
+            first = StartLine(grammar.STATUS_LINE, faults.status_line, limits.head, overlong)
+            self._section = Section(first, limits.head, limits.fields, _HEAD_LIMITS)
         end = self._section.end(self._data, self._position)
         if end is None:
             return self._starve()

@@ -85,7 +85,7 @@ class Flow:
         """The consumer was lost: nothing is done here, for its protocol hears of it in ``connectionLost``."""
 
 
-def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK) -> None:
+def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, peer: object = None) -> None:
     """Set what every connection of ours has: TCP_NODELAY, keep-alive probes, and bounded buffers.
 
     What is on its way between two transports is at most one read of the one and one full write buffer of the other
@@ -93,8 +93,9 @@ def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK) -> None:
     a direction within it.
 
     :param buffer: bytes held per direction.
+    :param peer: the transport's peer, where it was asked for already.
     """
-    if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
+    if isinstance(peer or transport.getPeer(), IPv4Address | IPv6Address):
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
     if buffer < 2 * CHUNK and hasattr(transport, "bufferSize"):

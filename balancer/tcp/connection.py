@@ -60,9 +60,8 @@ class Connection:
         self._held_size = 0
         # Reading stops when one more read might not fit.
         self._limit = settings.buffer - min(CHUNK, settings.buffer // 2)
-        idle = settings.timeouts.tunnel
-        self.client = Side(self, True, idle)
-        self._backend = Side(self, False, idle)
+        self.client = Side(self, True, self._timers.seconds)
+        self._backend = Side(self, False, self._timers.seconds)
         self.record = ConnectionRecord(factory.wall(), listener=settings.name, upstream=factory.upstream.name)
         self._started = self._timers.seconds()
 
@@ -80,9 +79,10 @@ class Connection:
 
     def made(self, side: Side) -> None:
         """A side is connected: the client, for whom a backend is to be found, or that backend."""
-        tune(side.transport, self._settings.buffer)
+        peer = side.transport.getPeer()
+        tune(side.transport, self._settings.buffer, peer)
         if side is self.client:
-            self._open()
+            self._open(peer)
         else:
             self._join()
 
@@ -116,10 +116,9 @@ class Connection:
 
     # -- opening -------------------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, peer: object) -> None:
         factory, record = self._factory, self.record
         source = None
-        peer = self.client.transport.getPeer()
         if isinstance(peer, IPv4Address | IPv6Address):
             source = record.client = peer.host
             record.client_port = peer.port
@@ -159,7 +158,6 @@ class Connection:
         self._lease = opening.opened()
         client, backend = self.client, self._backend
         self._idle = self._timers.schedule(self._settings.timeouts.tunnel, self._expired)
-        client.alive = backend.alive = self._idle.rearm
         client.take = backend.transport.write
         backend.take = self._first_answer
         backend.transport.registerProducer(client.flow, True)
@@ -187,6 +185,11 @@ class Connection:
                     self._idle.rearm(self._settings.timeouts.linger)
                 return
         seconds = self._settings.timeouts.tunnel
+        # Not re-armed with each chunk: both sides note when it came, and the timer looks when it fires.
+        until = max(self.client.heard, self._backend.heard) + seconds
+        if self._idle is not None and until > self._timers.seconds():
+            self._idle.until(until)
+            return
         self.stop(Termination.TUNNEL_IDLE, f"no byte in either direction for {seconds:g} s")
 
     def _perform(self, step: Step, side: Side) -> None:

@@ -45,7 +45,7 @@ class Side:
     :ivar client: whether it is the client's side.
     :ivar received: bytes so far.
     :ivar take: takes each chunk: until both are connected whatever holds it, then the other transport's ``write``.
-    :ivar alive: told of each chunk's coming, with the idle timeout: the timer's ``rearm``.
+    :ivar heard: when the last chunk came that was a sign of life.
     :ivar flow: its reading.
     :ivar gone: it is lost, or was never made.
     :ivar lingering: nobody takes what it sends; it is read until its end so that closing it does not reset it.
@@ -55,25 +55,25 @@ class Side:
         "_aborted",
         "_closing",
         "_end_sent",
-        "alive",
         "client",
         "flow",
         "gone",
-        "idle",
+        "heard",
         "lingering",
         "pair",
         "received",
+        "seconds",
         "take",
         "transport",
     )
 
-    def __init__(self, pair: Pair, client: bool, idle: float) -> None:
+    def __init__(self, pair: Pair, client: bool, seconds: Callable[[], float]) -> None:
         self.pair: Pair | None = pair
         self.client = client
-        self.idle = idle
+        self.seconds = seconds
+        self.heard = 0.0
         self.received = 0
         self.take: Callable[[bytes], object] = discard
-        self.alive: Callable[[float], None] = _nothing
         self.gone = True
         self.lingering = False
         self._aborted = False
@@ -101,7 +101,7 @@ class Side:
     def dataReceived(self, data: bytes) -> None:
         """Hand on."""
         self.received += len(data)
-        self.alive(self.idle)
+        self.heard = self.seconds()
         self.take(data)
 
     def readConnectionLost(self) -> None:
@@ -124,7 +124,7 @@ class Side:
         clean = reason.check(ConnectionDone) is not None or (self._closing and not self._aborted and self._tls)
         if pair is not None:
             pair.lost(self, clean, str(reason.value))
-        self.take, self.alive = discard, _nothing  # the last references in the circle
+        self.take, self.seconds = discard, _never  # the last references in the circle
 
     # -- what the pair orders ------------------------------------------------------------------------------------
 
@@ -171,11 +171,15 @@ class Side:
     def _tls(self) -> bool:
         return isinstance(self.transport, TLSMemoryBIOProtocol)
 
+    def _heard_before(self) -> float:
+        return self.heard
+
     def _take_no_more(self) -> None:
         """What comes is read and dropped, and is no sign of life."""
-        self.take, self.alive = discard, _nothing
+        self.take, self.seconds = discard, self._heard_before
         self.flow.resume(CONSUMER | HOLD)
 
 
-def _nothing(delay: float) -> None:
-    """No timer runs yet."""
+def _never() -> float:
+    """Whoever is gone gives no sign of life."""
+    return 0.0

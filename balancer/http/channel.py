@@ -88,9 +88,9 @@ class HttpChannel(Protocol):
         if state < TUNNEL:
             if state == IDLE:
                 self._begun = now = self._settings.timers.seconds()
-                head = self._parser.whole(data)
-                if head is not None:
-                    self._serve(head, now)  # and there is nothing to wait for
+                whole = self._parser.whole(data)
+                if whole is not None:
+                    self._serve(whole[0], now, True, whole[1])  # and there is nothing to wait for
                     return
             self._parser.feed(data)
             self._pull()
@@ -169,7 +169,7 @@ class HttpChannel(Protocol):
         if isinstance(event, RequestHead):
             if event.framing.empty:
                 self._parser.next_event()  # its EndOfMessage, which asks for nothing
-            self._serve(event, self._settings.timers.seconds())
+            self._serve(event, self._settings.timers.seconds(), event.framing.empty)
         elif event is NEED_DATA:
             return False
         elif event is PAUSED:
@@ -184,7 +184,8 @@ class HttpChannel(Protocol):
                 self._driven.request_body(event)
         return True
 
-    def _serve(self, head: RequestHead, now: float) -> None:
+    def _serve(self, head: RequestHead, now: float, complete: bool, body: bytes = b"") -> None:
+        """Begin an exchange; ``body`` is the whole one, where the request is complete and has one."""
         settings = self._factory.settings
         if settings is not self._settings:
             self._settings = settings
@@ -193,10 +194,9 @@ class HttpChannel(Protocol):
         self._minor = head.minor
         self.speaks_interim = head.minor > 0
         self._keep = head.keep_alive
-        complete = head.framing.empty
         self._state = SERVED if complete else BODY
         record = new_record(settings, head, self._peer.address, self._port, now - self._begun)
-        exchange = Exchange(settings, self, head, self._peer, record, self._begun, complete)
+        exchange = Exchange(settings, self, head, self._peer, record, self._begun, complete, body)
         self._driven = exchange
         exchange.start(now)
 

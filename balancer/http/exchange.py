@@ -38,6 +38,7 @@ class Exchange:
 
     :param begun: when the request's first byte came, by the clock of the timers.
     :param complete: the whole request is here: ``request_end`` will not be called.
+    :param body: of a request that is complete.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Exchange:
         record: ExchangeRecord,
         begun: float,
         complete: bool,
+        body: bytes = b"",
     ) -> None:
         self._settings = settings
         self._front = front
@@ -68,7 +70,11 @@ class Exchange:
         self._peer = peer
         self._record = record
         self._begun = begun
-        self._upload = NO_UPLOAD if complete else Upload(head, front, settings.buffer, complete)
+        if complete and not body:
+            self._upload: Upload = NO_UPLOAD
+        else:
+            self._upload = Upload(head, front, settings.buffer, complete, body)
+            record.bytes_in = len(body)
         self._seconds = settings.timers.seconds
         self._state = NEW
         upgrade = head.upgrade
@@ -200,8 +206,9 @@ class Exchange:
         if self._request is not None:
             closing = not way.policy.idle and self._upgrade is None
             wire = backend_head(self._head, self._request, lease, closing)
-        connection.send_request(self, self._head.method, wire)
-        self._upload.begin(connection)
+        upload = self._upload
+        connection.send_request(self, self._head.method, wire if upload is NO_UPLOAD else wire + upload.first())
+        upload.begin(connection)
 
     def request_body(self, data: bytes) -> None:
         """A part of the request's body arrived."""

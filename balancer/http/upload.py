@@ -14,6 +14,7 @@ class Upload:
     """See the module.
 
     :param buffer: bytes held before the client is paused.
+    :param body: the whole body, where it is complete.
     :ivar complete: the whole request is here.
     :ivar begun: a part of the body went to a backend, which makes the request one that cannot be sent again.
     :ivar wanted: False once the backend answered in a way that says it reads no more.
@@ -22,7 +23,7 @@ class Upload:
     __slots__ = ("_buffer", "_chunked", "_connection", "_front", "_held", "_size", "_trailers", "begun", "complete",
                  "wanted")  # fmt: skip
 
-    def __init__(self, head: RequestHead, front: Front, buffer: int, complete: bool) -> None:
+    def __init__(self, head: RequestHead, front: Front, buffer: int, complete: bool, body: bytes = b"") -> None:
         self.complete = complete
         self.begun = False
         self.wanted = True
@@ -30,8 +31,8 @@ class Upload:
         self._front = front
         self._buffer = buffer
         self._connection: BackendConnection | None = None
-        self._held: list[bytes] = []
-        self._size = 0
+        self._held: list[bytes] = [body] if body else []
+        self._size = len(body)
         self._trailers: Fields = []
 
     def __repr__(self) -> str:
@@ -55,12 +56,17 @@ class Upload:
         if self._connection is not None:
             self._pass_end(self._connection)
 
-    def begin(self, connection: BackendConnection) -> None:
-        """The head was sent here: send what is held, and what comes from now on."""
-        self._connection = connection
+    def first(self) -> bytes:
+        """What is held, framed, to be sent together with the head."""
         held, self._held = self._held, []
-        for data in held:
-            self._pass(connection, data)
+        if not held:
+            return b""
+        self.begun = True
+        return b"".join(map(chunk, held) if self._chunked else held)
+
+    def begin(self, connection: BackendConnection) -> None:
+        """The head was sent here, with what was held: send what comes from now on."""
+        self._connection = connection
         if self.complete:
             self._pass_end(connection)
         elif self._size >= self._buffer and not connection.blocked:

@@ -11,7 +11,7 @@ from typing import Final
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http1 import faults, framing, grammar, targets
 from balancer.http1.faults import Malformed
-from balancer.http1.heads import CLOSE, LENGTH, NONE, EndOfMessage, Fields, RequestHead, ResponseHead
+from balancer.http1.heads import CHUNKED, CLOSE, LENGTH, NONE, EndOfMessage, Fields, RequestHead, ResponseHead
 from balancer.http1.limits import HttpLimits
 from balancer.http1.memo import LONGEST, HeadMemo
 from balancer.http1.reader import (
@@ -60,18 +60,18 @@ class RequestParser(MessageReader[RequestHead]):
         """True between messages: nothing of a next head is there (an empty line before it is nothing)."""
         return self._state == HEAD and self._position == len(self._data)
 
-    def whole(self, data: bytes) -> RequestHead | None:
-        """In place of ``feed``, for data that may be one whole request without a body, such as came before: its head,
-        and the parser is PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
-        if len(data) > LONGEST or self._state != HEAD or self._position != len(self._data):
+    def whole(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """In place of ``feed``, for data that may be one whole request with such a head as came before: that head and
+        the body, and the parser is PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
+        if self._state != HEAD or self._position != len(self._data) or self._fault is not None or self._ended:
             return None
-        if self._fault is None and not self._ended:
-            head = self._memo.get(data)
-            if head is not None and head.framing.empty:
-                self._empty_lines = 0
-                self._state = OVER
-                return head
-        return None
+        end = data.find(_END, 0, LONGEST) + len(_END)
+        head = self._memo.get(data[:end])
+        if head is None or end + head.framing.length != len(data) or head.framing.kind is CHUNKED:
+            return None
+        self._empty_lines = 0
+        self._state = OVER
+        return head, data[end:]
 
     def start_next(self) -> None:
         """Go on to the next request of the connection.

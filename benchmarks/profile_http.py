@@ -230,9 +230,8 @@ def main() -> None:
         bench.round(arguments.requests)
         costs.append((time.process_time() - began) / arguments.requests * 1e6)
     circles = gc.collect()
-    print(
-        f"{arguments.case}: {min(costs):.1f} us per request (of {', '.join(f'{cost:.1f}' for cost in costs)}; {circles} in circles)"
-    )
+    every = ", ".join(f"{cost:.1f}" for cost in costs)
+    print(f"{arguments.case}: {min(costs):.1f} us per request (of {every}; {circles} objects in circles)")
 
 
 if __name__ == "__main__":

@@ -132,6 +132,31 @@ class TimerWheelTests(SynchronousTestCase):
         self.assertEqual(sum(map(len, self.wheel._buckets.values())), 1)
         keep.cancel()
 
+    def test_it_rests(self) -> None:
+        """One that rests does not fire, is not active, leaves the wheel by itself, and can be armed again."""
+        timer = self.wheel.schedule(1.0, self.fire)
+        timer.rest()
+        self.assertFalse(timer.active)
+        self.run_for(2)
+        self.assertEqual((self.fired, len(self.wheel)), ([], 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        timer.rearm(1.0)
+        timer.rest()
+        timer.rearm(0.3)
+        due = self.clock.seconds() + 0.3
+        self.run_for(2)
+        self.assertEqual(len(self.fired), 1)
+        self.assertTrue(due <= self.fired[0] <= due + TICK + 0.01 + SLACK)
+        timer.rest()
+        timer.cancel()
+
+    def test_one_timer_serves_one_user_after_the_other(self) -> None:
+        """The call that is set when it fires is the one that is made."""
+        timer = self.wheel.schedule(1.0, lambda: self.fail("the former user"))
+        timer.callback = self.fire
+        self.run_for(2)
+        self.assertEqual(len(self.fired), 1)
+
     def test_a_leap_of_the_clock_fires_all(self) -> None:
         """After a long pause of the process every timer that is due fires."""
         for delay in (0.5, 7, 70, 700):
@@ -147,7 +172,7 @@ class TimerLawTests(SynchronousTestCase):
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from(["schedule", "rearm", "cancel", "advance"]),
+                st.sampled_from(["schedule", "rearm", "rest", "cancel", "advance"]),
                 st.integers(0, 7),
                 st.floats(0, 3, allow_nan=False),
             ),
@@ -165,22 +190,25 @@ class TimerLawTests(SynchronousTestCase):
             late = clock.seconds() - due.pop(number)
             self.assertTrue(-SLACK <= late <= 2 * TICK + SLACK, late)
 
+        resting: set[int] = set()
         for what, number, amount in steps:
             if what == "advance":
                 for _ in range(int(amount * 20)):
                     clock.advance(0.05)
-            elif what == "cancel":
+            elif what in ("cancel", "rest"):
                 if number in timers:
-                    timers[number].cancel()
+                    getattr(timers[number], what)()
                     due.pop(number, None)
+                    (resting.add if what == "rest" else resting.discard)(number)
             else:
                 due[number] = clock.seconds() + amount
+                resting.discard(number)
                 if number in timers:
                     timers[number].rearm(amount)
                 else:
                     timers[number] = wheel.schedule(amount, lambda number=number: fire(number))
-            self.assertEqual(len(wheel), len(due))
-            self.assertEqual(len(clock.getDelayedCalls()), 1 if due else 0)
+            self.assertTrue(len(due) <= len(wheel) <= len(due) + len(resting))
+            self.assertEqual(len(clock.getDelayedCalls()), 1 if len(wheel) else 0)
         for _ in range(80):
             clock.advance(0.05)
         self.assertEqual(due, {})

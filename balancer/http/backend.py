@@ -81,6 +81,7 @@ class BackendConnection(Protocol):
         self._parser = ResponseParser(home.limits, home.memo)
         self._open = False
         self._blocked = False
+        self._held = False  # its user does not want to read
         self._tunnel = False
 
     def __repr__(self) -> str:
@@ -111,16 +112,19 @@ class BackendConnection(Protocol):
 
     def pause(self) -> None:
         """Do not read for now."""
+        self._held = True
         self._flow.pause(CONSUMER)
 
     def resume(self) -> None:
         """Read on."""
+        self._held = False
         self._flow.resume(CONSUMER)
 
     def release(self) -> bool:
         """The response is complete: let go of the user. Returns whether another request may be sent."""
         self._user = None
-        self._flow.resume(CONSUMER)
+        if self._held:
+            self.resume()
         return self._open and not self._blocked and self._parser.idle
 
     def open_tunnel(self, user: BackendUser) -> bytes:

@@ -302,10 +302,12 @@ class HttpChannel(Protocol):
         self._driven = None
         state = self._state
         if state == SERVED and self._keep:
-            if self._blocked or self._parser.unread:
+            if self._blocked or self._draining or self._parser.unread:
                 self._pull()
-            else:
-                self._start_next()
+            else:  # the usual case: nothing is there, so there is nothing to work off
+                self._parser.start_next()
+                self._state = IDLE
+                self._timer.rearm(self._settings.timeouts.keep_alive)
         elif state != OVER:
             unread = state < SERVED or self._flow.paused or self._parser.unread > 0
             self._over()

@@ -51,20 +51,17 @@ def client_framing(head: ResponseHead) -> Framing:
 
 def new_record(settings: HttpSettings, head: RequestHead, peer: str, port: int, waited: float) -> ExchangeRecord:
     """The record of an exchange whose head took ``waited`` seconds to arrive."""
-    return ExchangeRecord(
-        started=settings.wall() - waited,
-        listener=settings.name,
-        client=peer,
-        client_port=port,
-        peer=peer,
-        method=head.method,
-        target=head.target,
-        host=head.host,
-        minor=head.minor,
-        scheme=settings.scheme.decode("ascii"),
-        referer=head.get(b"referer") or b"",
-        user_agent=head.get(b"user-agent") or b"",
-    )
+    record = ExchangeRecord(settings.wall() - waited, settings.name, peer, port)
+    record.peer = peer  # assigned one by one: a call with twelve keywords costs twice as much
+    record.method = head.method
+    record.target = head.target
+    record.host = head.host
+    record.minor = head.minor
+    if settings.scheme != b"http":
+        record.scheme = settings.scheme.decode("ascii")
+    record.referer = head.get(b"referer") or b""
+    record.user_agent = head.get(b"user-agent") or b""
+    return record
 
 
 def refused_record(

@@ -79,7 +79,25 @@ class PreflightError(BalancerError):
 
 
 class TlsSettingsError(BalancerError):
-    """What TLS to a backend is to be cannot be had. The message names the file, or the name, and what is expected."""
+    """What TLS is to be cannot be had. Each problem names the file, or the name, and what is expected.
+
+    ``str`` is the whole report, one problem a line.
+
+    :ivar problems: every one that was found; at least one.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        if not problems:
+            raise ValueError("an error of TLS settings without a problem")
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+    def within(self, place: str) -> "TlsSettingsError":
+        """The same, with the place they were found at in front of each problem."""
+        return TlsSettingsError(*[f"{place}: {problem}" for problem in self.problems])
 
 
 class RequestRefused(BalancerError):

@@ -21,9 +21,11 @@ from balancer.errors import ListenError
 from balancer.http.factory import ChannelFactory
 from balancer.http.settings import HttpSettings
 from balancer.live import LiveUpstream
+from balancer.net.certificates import ServerTls
 from balancer.net.connector import Connector
 from balancer.net.listen import listen
 from balancer.net.timers import TimerWheel
+from balancer.net.tls_server import TlsFactory
 from balancer.tcp.factory import ForwardingFactory
 from balancer.tcp.settings import TcpSettings
 
@@ -53,13 +55,19 @@ class OpenListener:
     """
 
     def __init__(
-        self, name: str, config: ListenerConfig, shared: Surroundings, upstreams: Mapping[str, LiveUpstream]
+        self,
+        name: str,
+        config: ListenerConfig,
+        shared: Surroundings,
+        upstreams: Mapping[str, LiveUpstream],
+        tls: ServerTls | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self._shared = shared
         self._port: IListeningPort | None = None
         self._factory = self._make(upstreams)
+        self._tls = self._make_tls(tls) if tls is not None else None
 
     def __repr__(self) -> str:
         return f"<OpenListener {self.name} {self.config.mode} at {self.address} connections={self.connections}>"
@@ -73,17 +81,34 @@ class OpenListener:
         return join_address(host.host, host.port) if hasattr(host, "port") else str(host.name)
 
     @property
+    def tls(self) -> ServerTls | None:
+        """What it shows to clients."""
+        return self._tls.tls if self._tls is not None else None
+
+    @property
     def connections(self) -> int:
         """Clients connected now."""
-        return self._factory.connections
+        return self._factory.connections + (self._tls.handshakes if self._tls is not None else 0)
 
     def fits(self, config: ListenerConfig) -> bool:
         """Whether it can take that configuration without another port."""
-        return (config.listen, config.mode) == (self.config.listen, self.config.mode)
+        same = (config.listen, config.mode) == (self.config.listen, self.config.mode)
+        return same and (config.tls is None) == (self.config.tls is None)
 
-    def configure(self, config: ListenerConfig, upstreams: Mapping[str, LiveUpstream]) -> None:
-        """Serve what comes from now on by another configuration."""
+    def configure(
+        self, config: ListenerConfig, upstreams: Mapping[str, LiveUpstream], tls: ServerTls | None = None
+    ) -> None:
+        """Serve what comes from now on by another configuration.
+
+        :param tls: certificates for the handshakes to come. The same ones as before change nothing, so that the
+            tickets clients have stay good.
+        """
         self.config = config
+        if self._tls is not None and tls is not None:
+            self._tls.timeout = config.timeouts.tls_handshake
+            if tls.fingerprint != self._tls.tls.fingerprint:
+                self._tls.tls = tls
+                log.info("listener '{name}' has new certificates: {tls!r}", name=self.name, tls=tls)
         if isinstance(self._factory, ChannelFactory):
             self._factory.settings = http_settings(self.name, self.config, self._shared, upstreams)
             self._factory.limit.maximum = config.max_connections
@@ -93,7 +118,9 @@ class OpenListener:
 
     def open(self) -> Deferred[None]:
         """Listen; fails with a :class:`~balancer.errors.ListenError`."""
-        return listen(self._shared.reactor, self.name, self.config.listen, self._factory).addCallback(self._opened)
+        return listen(self._shared.reactor, self.name, self.config.listen, self._tls or self._factory).addCallback(
+            self._opened
+        )
 
     def stop(self) -> Deferred[Any]:
         """Accept no more; what is connected is served as before."""
@@ -105,10 +132,14 @@ class OpenListener:
         stopped = self.stop()
         if isinstance(self._factory, ChannelFactory):
             self._factory.drain()
+            if self._tls is not None:
+                self._tls.abort_all()  # as idle connections are: nothing was asked yet
         return stopped
 
     def abort_all(self) -> None:
         """Reset what is left."""
+        if self._tls is not None:
+            self._tls.abort_all()
         self._factory.abort_all()
 
     def _opened(self, port: IListeningPort) -> None:
@@ -117,7 +148,7 @@ class OpenListener:
             "listener '{name}' is open at {address} ({mode})",
             name=self.name,
             address=self.address,
-            mode=self.config.mode,
+            mode=self.config.mode if self.config.tls is None else f"{self.config.mode} over TLS",
         )
 
     def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory:
@@ -129,6 +160,16 @@ class OpenListener:
         target, shared = upstreams[self.config.to], self._shared
         return ForwardingFactory(
             target.upstream, shared.connector, shared.timers, self._tcp(target), tls=target.tls, wall=shared.wall
+        )
+
+    def _make_tls(self, tls: ServerTls) -> TlsFactory:
+        return TlsFactory(
+            tls,
+            self._factory,
+            self._shared.timers,
+            timeout=self.config.timeouts.tls_handshake,
+            wall=self._shared.wall,
+            log=self._shared.log,
         )
 
     def _tcp(self, target: LiveUpstream) -> TcpSettings:
@@ -183,5 +224,5 @@ def http_settings(
         limits=config.limits,
         timeouts=config.timeouts,
         buffer=config.buffer,
-        scheme=b"https" if config.listen.startswith(("ssl:", "tls:")) else b"http",
+        scheme=b"https" if config.tls is not None or config.listen.startswith(("ssl:", "tls:")) else b"http",
     )

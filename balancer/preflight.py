@@ -12,30 +12,37 @@ from balancer.errors import BalancerError, ListenError, PreflightError, TlsSetti
 from balancer.health.settings import SecureCheckSettings
 from balancer.net.listen import readable
 from balancer.net.tls import TlsClients
+from balancer.tls_material import tls_material
 
 
-def preflight(configuration: Configuration, reactor: Any) -> None:
+def preflight(configuration: Configuration, reactor: Any, now: float) -> tuple[str, ...]:
     """Look at all of it.
 
     :param reactor: handed to the parsers of endpoint descriptions; nothing is started.
+    :param now: seconds since the epoch, to which certificates' times are compared.
+    :returns: what is there and may still not be meant, a line each.
     :raises PreflightError: with everything that is missing, a line each.
     """
-    missing = [str(error) for error in (*_authorities(configuration), *_endpoints(configuration, reactor))]
+    found: tuple[str, ...] = ()
+    missing: list[str] = []
+    try:
+        found = tls_material(configuration).remarks(now)
+    except TlsSettingsError as error:
+        missing += error.problems
+    missing += [str(error) for error in (*_authorities_of_checks(configuration), *_endpoints(configuration, reactor))]
     if missing:
         raise PreflightError("\n".join(missing))
+    return found
 
 
-def _authorities(configuration: Configuration) -> Iterator[BalancerError]:
-    """The files of authorities, of traffic and of checks."""
+def _authorities_of_checks(configuration: Configuration) -> Iterator[BalancerError]:
+    """The files of authorities that checks have."""
     for name, upstream in configuration.upstream.items():
-        wanted = {f'upstream "{name}"': upstream.tls} if upstream.tls is not None else {}
         if isinstance(upstream.check, SecureCheckSettings):
-            wanted[f'upstream "{name}", its check'] = BackendTls(verify=upstream.check.verify, ca=upstream.check.ca)
-        for owner, settings in wanted.items():
             try:
-                TlsClients(settings)
+                TlsClients(BackendTls(verify=upstream.check.verify, ca=upstream.check.ca))
             except TlsSettingsError as error:
-                yield TlsSettingsError(f"{owner}: {error}")
+                yield error.within(f'upstream "{name}", its check')
 
 
 def _endpoints(configuration: Configuration, reactor: Any) -> Iterator[BalancerError]:

@@ -32,7 +32,7 @@ from balancer.core.record import ConnectionRecord
 from balancer.core.route_spec import RouteSpec
 from balancer.discovery.names import Names
 from balancer.discovery.resolver import SystemResolver, make_resolver
-from balancer.errors import AccessLogError, ListenError, TlsSettingsError
+from balancer.errors import AccessLogError, ListenError
 from balancer.health.monitor import Monitor
 from balancer.http.resource import ProxyResource
 from balancer.interfaces import IProbePlugin, ISelectorPlugin
@@ -43,6 +43,7 @@ from balancer.net.timers import TimerWheel
 from balancer.net.tls import TlsClients
 from balancer.plugins import every, named
 from balancer.registry import Registry
+from balancer.tls_material import tls_material
 
 NOWHERE = "resource"
 """The listener that records name for what came in by a mounted resource."""
@@ -66,21 +67,6 @@ def vocabulary() -> Vocabulary:
     )
 
 
-def tls_clients(configuration: Configuration) -> dict[str, TlsClients]:
-    """TLS to the servers of each upstream that wants it, with the files it needs read.
-
-    :raises TlsSettingsError: a file cannot be used; the message names upstream and file.
-    """
-    clients = {}
-    for name, config in configuration.upstream.items():
-        if config.tls is not None:
-            try:
-                clients[name] = TlsClients(config.tls)
-            except TlsSettingsError as error:
-                raise TlsSettingsError(f'upstream "{name}": {error}') from error
-    return clients
-
-
 class BalancerService(Service):
     """A whole balancer.
 
@@ -88,7 +74,7 @@ class BalancerService(Service):
     :param reactor: TCP, time and (for host names) UDP.
     :param random: chance for selection and jitter; the system's where none is given.
     :param resolver: resolves host names; the system's files and name servers where none is given.
-    :raises TlsSettingsError: a file that TLS to a backend needs cannot be used.
+    :raises TlsSettingsError: files that TLS needs cannot be used.
     :ivar registry: all upstreams and backends, to read and to administer.
     :ivar monitor: the probes.
     :ivar listeners: by name.
@@ -152,7 +138,7 @@ class BalancerService(Service):
 
         Fires when the listeners that are new are open; one that cannot open is logged, the others serve.
 
-        :raises TlsSettingsError: a file that TLS to a backend needs cannot be used; nothing is changed.
+        :raises TlsSettingsError: files that TLS needs cannot be used; nothing is changed.
         """
         before = self.configuration
         self._compose(configuration)
@@ -258,24 +244,27 @@ class BalancerService(Service):
     def _compose(self, configuration: Configuration) -> None:
         """Make upstreams and listeners what the configuration says. What can fail fails before anything changes."""
         configuration = completed(configuration, vocabulary())
-        tls = tls_clients(configuration)
+        tls = tls_material(configuration)
         # Without listeners it is a program that mounts resources, of which the configuration knows nothing.
-        for remark in remarks(configuration) if configuration.listener else ():
+        told = remarks(configuration) if configuration.listener else ()
+        for remark in (*told, *tls.remarks(self._shared.wall())):
             self.log.warn("{remark}", remark=remark)
         self.registry.apply(configuration)
         if configuration.resolve != self._names.policy:
             self._names.configure(configuration.resolve)
         old, self.configuration = self.upstreams, configuration
         wanted = configuration.upstream.items()
-        self.upstreams = {name: self._live(old.get(name), name, config, tls.get(name)) for name, config in wanted}
+        self.upstreams = {
+            name: self._live(old.get(name), name, config, tls.clients.get(name)) for name, config in wanted
+        }
         for name, config in configuration.listener.items():
             listener = self.listeners.get(name)
             if listener is not None and listener.fits(config):
-                listener.configure(config, self.upstreams)
+                listener.configure(config, self.upstreams, tls.servers.get(name))
                 continue
             if listener is not None:
                 self._leaving.append(listener)
-            self.listeners[name] = OpenListener(name, config, self._shared, self.upstreams)
+            self.listeners[name] = OpenListener(name, config, self._shared, self.upstreams, tls.servers.get(name))
         for name in [name for name in self.listeners if name not in configuration.listener]:
             self._leaving.append(self.listeners.pop(name))
         for resource, config in self._resources.items():
@@ -317,7 +306,7 @@ class BalancerService(Service):
                 else:
                     leaving.remove(moving[name])
                     self.listeners[name] = moving[name]
-                    self._stay(moving[name], listener.config)
+                    self._stay(moving[name], listener)
                 continue
             try:
                 await listener.open()
@@ -329,11 +318,11 @@ class BalancerService(Service):
             drained.addErrback(lambda failure: self.log.failure("draining failed", failure))
             drained.addCallback(self._drained, leaving)
 
-    def _stay(self, listener: OpenListener, wanted: ListenerConfig) -> None:
+    def _stay(self, listener: OpenListener, wanted: OpenListener) -> None:
         """Of what was wanted of a listener that could not move, all but its place and mode."""
-        config = replace(wanted, listen=listener.config.listen)
+        config = replace(wanted.config, listen=listener.config.listen)
         if listener.fits(config):
-            listener.configure(config, self.upstreams)
+            listener.configure(config, self.upstreams, wanted.tls)
 
     def _drained(self, _result: object, listeners: list[OpenListener]) -> None:
         self._draining = [listener for listener in self._draining if listener not in listeners]

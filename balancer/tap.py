@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -40,7 +41,8 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "Balance TCP (layer 4) and HTTP (layer 7). "
-        "Without a file: --http 8080 --to 10.0.0.1:80 --to 10.0.0.2:80, or --tcp 5432 --to db1:5432. "
+        "Without a file: --http 8080 --to 10.0.0.1:80 --to 10.0.0.2:80, or --tcp 5432 --to db1:5432, "
+        "or --https 8443 --cert cert.pem --key key.pem --to 10.0.0.1:80. "
         "With one: --config balancer.toml (see docs/configuration.md); --check only reads it."
     )
     optFlags: ClassVar[list[Any]] = [
@@ -50,6 +52,8 @@ class Options(usage.Options):
     optParameters: ClassVar[list[Any]] = [
         ["config", "c", None, "The configuration file (TOML)."],
         ["balance", "b", "", "How a server is picked, for example leastconn; with --to."],
+        ["cert", None, "", "PEM file of the certificate and its chain; with --https and --tls."],
+        ["key", None, "", "PEM file of its private key, unless that is in the certificate's file."],
         ["access-log", None, "", "Where the access log goes, - for standard output; with --to."],
     ]
 
@@ -58,11 +62,20 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        self["http"], self["tcp"], self["to"] = [], [], []
+        for option in ("http", "https", "tcp", "tls", "to"):
+            self[option] = []
 
     def opt_http(self, place: str) -> None:
         """Listen for HTTP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
         self["http"].append(place)
+
+    def opt_https(self, place: str) -> None:
+        """Listen for HTTP over TLS; with --cert. May be repeated."""
+        self["https"].append(place)
+
+    def opt_tls(self, place: str) -> None:
+        """Listen for TLS and forward what is inside as plain TCP; with --cert. May be repeated."""
+        self["tls"].append(place)
 
     def opt_tcp(self, place: str) -> None:
         """Listen for TCP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
@@ -75,25 +88,29 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the configuration, so that a mistake is told before anything starts (and before twistd forks)."""
         self["config"] = os.path.abspath(self["config"]) if self["config"] else None  # a daemon changes directory
+        for option in ("cert", "key"):
+            self[option] = os.path.abspath(self[option]) if self[option] else ""
         ways = [way for way in ("config", "demo", "to") if self[way]]
         if len(ways) != 1:
             given = " and ".join(f"--{way}" for way in ways) or "none of them"
             _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} was given")
         self._refuse_strays(ways[0])
+        warnings: tuple[str, ...] = ()
         try:
             self._read()
             if self.configuration is not None:
-                preflight(self.configuration, _reactor())
+                now = time.time()  # noqa: TID251 - the program's own clock: the reactor does not run yet
+                warnings = (*remarks(self.configuration), *preflight(self.configuration, _reactor(), now))
         except BalancerError as error:
             _leave(str(error))
         if self["check"]:
             if self.configuration is not None:
-                self._tell(self.configuration)
+                self._tell(self.configuration, warnings)
             raise SystemExit(0)
 
-    def _tell(self, configuration: Configuration) -> None:
+    def _tell(self, configuration: Configuration, warnings: tuple[str, ...]) -> None:
         """What ``--check`` says of a good configuration."""
-        for remark in remarks(configuration):
+        for remark in warnings:
             print(f"warning: {remark}")
         upstreams, listeners = len(configuration.upstream), len(configuration.listener)
         print(f"{self['config'] or 'the command line'}: good, {upstreams} upstream(s), {listeners} listener(s)")
@@ -101,11 +118,11 @@ class Options(usage.Options):
     def _refuse_strays(self, way: str) -> None:
         """An option that the others leave without a meaning is a mistake, not a wish to be overheard."""
         if way == "config":
-            for option in ("http", "tcp", "balance", "access-log"):
+            for option in ("http", "https", "tcp", "tls", "cert", "key", "balance", "access-log"):
                 if self[option]:
                     _leave(f"--{option} goes with --to; with --config the file says it")
         if way == "demo":
-            for option in ("balance", "access-log", "check"):
+            for option in ("https", "tls", "cert", "key", "balance", "access-log", "check"):
                 if self[option]:
                     _leave(f"--{option} does not go with --demo")
             for option in ("http", "tcp"):
@@ -123,7 +140,11 @@ class Options(usage.Options):
         elif self["to"]:
             self.configuration = quick(
                 http=self["http"],
+                https=self["https"],
                 tcp=self["tcp"],
+                tls=self["tls"],
+                cert=self["cert"],
+                key=self["key"],
                 to=self["to"],
                 balance=self["balance"],
                 access_log=self["access-log"],
@@ -242,7 +263,7 @@ class Program(Service):
         assert self.config is not None  # the signal is only installed with a file
         try:
             configuration = read(self.config, vocabulary())
-            preflight(configuration, self.reactor)
+            preflight(configuration, self.reactor, time.time())  # noqa: TID251 - the program's own clock
             self.inner.reload(configuration)
         except BalancerError as error:
             log.error("not reloaded, the running configuration stays: {problem}", problem=str(error))

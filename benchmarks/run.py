@@ -24,7 +24,7 @@ OPEN, CLOSE = "<!-- figures: written by benchmarks/run.py -->", "<!-- end of fig
 
 COMMAND = (
     "exec {twistd} -n --pidfile= --logfile={{dir}}/{case}.log balancer "
-    "--{mode} 127.0.0.1:{{port}} --to {{a}} --to {{b}} --access-log {{dir}}/{case}.access"
+    "{listen} --to {{a}} --to {{b}} --access-log {{dir}}/{case}.access"
 )
 """Everything on: active and passive health checks, limits, forwarded headers, the access log to a file."""
 
@@ -36,12 +36,15 @@ CASES = {
     "L7-conn": "http",
     "L7-bulk": "http",
     "L7-post": "http",
+    "tls": "https",
+    "tls-conn": "https",
 }
 
 
 def command(case: str) -> str:
     """Our command line for a case, with compare.py's own placeholders left in."""
-    return COMMAND.format(twistd=TWISTD, case=case, mode=CASES[case])
+    listen = f"--{CASES[case]} 127.0.0.1:{{port}}" + " --cert {cert} --key {key}" * (CASES[case] == "https")
+    return COMMAND.format(twistd=TWISTD, case=case, listen=listen)
 
 
 def table(result: dict[str, dict[str, dict[str, float | str]]]) -> str:

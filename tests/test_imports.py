@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"listeners"},
     {"live"},
     {"preflight"},
+    {"tls_material"},
     {"admin"},
     {"tcp", "http", "health", "discovery"},
     {"net", "registry", "plugins"},

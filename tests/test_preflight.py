@@ -22,7 +22,7 @@ class PreflightTests(SynchronousTestCase):
         """The lines of its error; none where all is there."""
         self.reactor = MemoryReactorClock()
         try:
-            preflight(configuration, self.reactor)
+            preflight(configuration, self.reactor, 0.0)
         except PreflightError as error:
             return str(error).splitlines()
         return []

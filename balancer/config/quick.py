@@ -11,6 +11,7 @@ from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, 
 from balancer.config.vocabulary import Vocabulary
 from balancer.config.wording import shown
 from balancer.core.access_log import AccessLogSettings
+from balancer.core.tls import ListenerTls
 from balancer.errors import ConfigurationError, Problem, UnknownName
 
 COMMAND_LINE = "command line"
@@ -36,7 +37,11 @@ def split_listen(text: str | int, option: str) -> tuple[str, int]:
 def quick(
     *,
     http: Sequence[str | int] = (),
+    https: Sequence[str | int] = (),
     tcp: Sequence[str | int] = (),
+    tls: Sequence[str | int] = (),
+    cert: str = "",
+    key: str = "",
     to: Sequence[str] = (),
     balance: str = "",
     access_log: str = "",
@@ -45,26 +50,41 @@ def quick(
     """Listeners that all send to the same servers; everything else has its default.
 
     :param http: where to listen for HTTP: ``8080``, ``127.0.0.1:8080``, ``[::1]:8080``.
+    :param https: where to listen for HTTP over TLS.
     :param tcp: where to listen for TCP.
+    :param tls: where to listen for TLS, whose inside is forwarded as plain TCP.
+    :param cert: the PEM file of the certificate, for ``https`` and ``tls``.
+    :param key: the PEM file of its key; empty where it is in the certificate's.
     :param to: the servers, ``HOST:PORT``.
     :param balance: how a server is picked; empty for the default of the mode.
     :param access_log: a file, ``-`` for standard output; empty for none.
     :raises ConfigurationError: with every mistake; ``key`` is the option.
     """
     vocabulary = vocabulary or Vocabulary()
-    places = [("http", text) for text in http] + [("tcp", text) for text in tcp]
-    problems = _missing(places, to) + _bad_servers(to) + _bad_balance(balance, vocabulary)
+    given = {"http": http, "https": https, "tcp": tcp, "tls": tls}
+    places = [(option, text) for option, texts in given.items() for text in texts]
+    secured = ListenerTls(certificate=cert, key=key) if cert else None
+    problems = (
+        _missing(places, to)
+        + _bad_certificate([*https, *tls], cert, key)
+        + _bad_servers(to)
+        + _bad_balance(balance, vocabulary)
+    )
     listeners: dict[str, ListenerConfig] = {}
-    for mode, text in places:
+    for option, text in places:
         try:
-            host, port = split_listen(text, f"--{mode}")
+            host, port = split_listen(text, f"--{option}")
         except ConfigurationError as error:
             problems += error.problems
             continue
         listen = description(host, port)
-        problems += _collisions(mode, text, listen, listeners)
-        listener = ListenerConfig(listen=listen, mode="http" if mode == "http" else "tcp", to=UPSTREAM)
-        listeners[f"{mode}-{_free(port, mode, listeners)}"] = listener
+        problems += _collisions(option, text, listen, listeners)
+        listeners[f"{option}-{_free(port, option, listeners)}"] = ListenerConfig(
+            listen=listen,
+            mode="http" if option in ("http", "https") else "tcp",
+            tls=secured if option in ("https", "tls") else None,
+            to=UPSTREAM,
+        )
     if problems:
         raise ConfigurationError(*problems)
     servers = tuple(ServerConfig(address=address) for address in to)
@@ -83,10 +103,20 @@ def _problem(option: str, found: str, allowed: str) -> Problem:
 def _missing(places: Sequence[object], to: Sequence[str]) -> list[Problem]:
     problems = []
     if not places:
-        problems.append(_problem("--http", "neither --http nor --tcp", "where to listen, for example --http 8080"))
+        found = "none of --http, --https, --tcp, --tls"
+        problems.append(_problem("--http", found, "where to listen, for example --http 8080"))
     if not to:
         problems.append(_problem("--to", "no server", "one --to HOST:PORT or more"))
     return problems
+
+
+def _bad_certificate(places: Sequence[object], cert: str, key: str) -> list[Problem]:
+    if places and not cert:
+        return [_problem("--cert", "no certificate", "with --https and --tls: --cert FILE, and --key FILE for its key")]
+    if (cert or key) and not places:
+        option = "--cert" if cert else "--key"
+        return [_problem(option, f"{shown(cert or key)} for nobody", "together with --https or --tls")]
+    return []
 
 
 def _bad_servers(to: Sequence[str]) -> list[Problem]:
@@ -110,13 +140,13 @@ def _bad_balance(balance: str, vocabulary: Vocabulary) -> list[Problem]:
     return []
 
 
-def _collisions(mode: str, text: str | int, listen: str, listeners: dict[str, ListenerConfig]) -> list[Problem]:
+def _collisions(option: str, text: str | int, listen: str, listeners: dict[str, ListenerConfig]) -> list[Problem]:
     there = place(listen)
     taken = [name for name, listener in listeners.items() if there.collides(place(listener.listen))]
-    return [_problem(f"--{mode}", f"{shown(text)}, where {name} listens already", "each port once") for name in taken]
+    return [_problem(f"--{option}", f"{shown(text)}, where {name} listens already", "each port once") for name in taken]
 
 
-def _free(port: int, mode: str, listeners: dict[str, ListenerConfig]) -> str:
+def _free(port: int, option: str, listeners: dict[str, ListenerConfig]) -> str:
     """A name for a listener: its port, with a number behind where that is taken (127.0.0.1:80 and [::1]:80)."""
     names = (str(port), *(f"{port}-{number}" for number in range(2, len(listeners) + 2)))
-    return next(name for name in names if f"{mode}-{name}" not in listeners)
+    return next(name for name in names if f"{option}-{name}" not in listeners)

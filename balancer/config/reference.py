@@ -19,6 +19,7 @@ from balancer.config.schema import ListenerConfig, ServerConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.config.wording import Key, toml
 from balancer.core.route_spec import RouteSpec
+from balancer.core.tls import CertificateFiles, ListenerTls
 
 VOCABULARY = ("balancer.service", "vocabulary")
 """Where the command finds the words of plugins: by name, for this room imports nothing above it."""
@@ -48,6 +49,8 @@ _EXAMPLES: dict[tuple[type, str], object] = {
     (ServerConfig, "address"): "127.0.0.1:8001",
     (ListenerConfig, "listen"): "tcp:8080",
     (ListenerConfig, "to"): _NAMES,
+    (ListenerTls, "certificate"): "/etc/ssl/web.pem",
+    (CertificateFiles, "certificate"): "/etc/ssl/other.pem",
 }
 """What the example says where a key has to be given; the second server has the next port."""
 
@@ -102,7 +105,7 @@ def example(vocabulary: Vocabulary) -> str:
 
 
 def _example_table(table: Table) -> Iterator[str]:
-    off = "#" * (table.absent or table.kind is RouteSpec)
+    off = "#" * (table.absent or table.kind in (RouteSpec, CertificateFiles))
     yield from _comment(_sentence(table.doc))
     if table.header:
         yield off + _named(table.header)

@@ -14,6 +14,9 @@ from balancer.core.model import is_literal, join_address, split_address
 from balancer.core.routing import shadowed
 from balancer.http1.limits import HttpLimits
 
+ENCRYPTED = ("ssl", "tls", "txsni")
+"""Kinds of endpoints that end TLS themselves: Twisted's own, and those of txsni."""
+
 Rule = Callable[[Configuration], Iterator[Mistake]]
 
 
@@ -90,6 +93,26 @@ def _of_http_only(listener: ListenerConfig) -> str:
     if listener.limits != HttpLimits():
         return "limits"
     return "forwarded" if listener.forwarded != ForwardedPolicy() else ""
+
+
+def _secured(configuration: Configuration) -> Iterator[Mistake]:
+    """TLS is ended once, and in mode http the protocol is ours to say."""
+    for name, listener in configuration.listener.items():
+        path: Path = ("listener", name, "tls")
+        if listener.tls is None:
+            continue
+        if place(listener.listen).kind in ENCRYPTED:
+            yield Mistake(
+                path=path,
+                found=f"{shown(listener.listen)}, which brings TLS of its own",
+                allowed='the table "tls" and a plain endpoint, for example "tcp:443"',
+                about=(path, ("listener", name, "listen")),
+            )
+        if listener.tls.alpn and listener.mode == "http":
+            key: Path = (*path, "alpn")
+            found = f'{shown(listener.tls.alpn[0])} in mode "http"'
+            allowed = 'no such key (mode http says "http/1.1" by itself), or mode = "tcp"'
+            yield Mistake(path=key, found=found, allowed=allowed, about=(key, ("listener", name, "mode")))
 
 
 def _ports(configuration: Configuration) -> Iterator[Mistake]:
@@ -169,4 +192,4 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (_targets, _secured, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)

@@ -28,7 +28,7 @@ from balancer.core.resolving import ResolvePolicy
 from balancer.core.route_spec import RouteSpec
 from balancer.core.selection import check_balance_factor
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
-from balancer.core.tls import BackendTls
+from balancer.core.tls import BackendTls, ListenerTls
 from balancer.core.units import CountOrZero, SecondsOrZero, Size, Weight
 from balancer.core.upstream import UpstreamPolicy
 from balancer.errors import UnknownName
@@ -200,6 +200,7 @@ class ListenerConfig:
         Doc('A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...'),
     ]
     mode: Annotated[Literal["tcp", "http"], Doc("What the listener speaks.")] = "http"
+    tls: Annotated[ListenerTls | None, Doc("TLS to the clients, ended here; absent for none.")] = None
     to: Annotated[
         str, Doc("The upstream that gets what no route matches; empty, with routes, answers the rest with 404.")
     ] = ""

@@ -72,6 +72,10 @@ class ChannelFactory:
         """A channel; one that closes at once for a client that is one too many."""
         if self.draining or not self.limit.enter():
             return ClosedAtOnce()
+        return self.admitted()
+
+    def admitted(self) -> IProtocol:
+        """A channel for a client that :attr:`limit` has let in (TLS asks for it after the handshake)."""
         channel = HttpChannel(self)
         self._channels.add(channel)
         return channel

@@ -6,9 +6,11 @@ nothing is tried twice, and nothing is decided: whoever asked does that.
 
 from collections.abc import Callable
 from errno import errorcode
+from types import SimpleNamespace
+from typing import Any, cast
 from typing import Protocol as Structure
-from typing import cast
 
+from OpenSSL.SSL import Connection as TlsConnection
 from OpenSSL.SSL import Error as TlsError
 from service_identity import VerificationError
 from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError, TCPTimedOutError
@@ -16,20 +18,16 @@ from twisted.internet.interfaces import (
     IAddress,
     IConnector,
     IDelayedCall,
-    IHandshakeListener,
     IProtocol,
     IReactorTime,
-    ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from balancer.core.lease import Outcome
 from balancer.core.model import join_address
 from balancer.net.timers import TimerWheel
-from balancer.net.tls import HalfClosingTls, TlsClient
+from balancer.net.tls import TlsClient, tls_words
+from balancer.net.tls_stream import TlsStream
 
 OURS = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL", "EADDRINUSE", "EAFNOSUPPORT"})
 """Errors of socket(2), bind(2) and connect(2) that tell something of this machine, and nothing of the backend."""
@@ -126,7 +124,7 @@ class Attempt:
         self._failed = failed
         self._tls = tls
         self._tls_timeout = tls_timeout
-        self._handshake: _Handshake | None = None
+        self._handshake: BackendTlsStream | None = None
         self._connector: IConnector | None = None
 
     def __repr__(self) -> str:
@@ -166,7 +164,7 @@ class Attempt:
         handshake, connector = self._handshake, self._connector
         failed = self._settle()
         if handshake is not None:
-            handshake.abort()
+            handshake.abortConnection()
         elif connector is not None:
             connector.stopConnecting()
         return failed
@@ -182,13 +180,11 @@ class Attempt:
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
-    def secured(self, transport: HalfClosingTls) -> None:
-        """The handshake is done and the name is right (called by the handshake)."""
-        if self.pending:
-            protocol = self._protocol
-            self._settle()
-            transport.wrappedProtocol = protocol
-            protocol.makeConnection(transport)
+    def secured(self) -> IProtocol:
+        """The handshake is done and the name is right: whom the connection is for (called by the handshake)."""
+        protocol = self._protocol
+        self._settle()
+        return protocol
 
     def unsecured(self, reason: Failure) -> None:
         """The connection was lost during the handshake (called by the handshake)."""
@@ -215,10 +211,8 @@ class Attempt:
             return protocol
         self.handshaking = True
         self._timer.rearm(self._tls_timeout)
-        self._handshake = _Handshake(self)
-        clock = cast(IReactorTime, self._owner.reactor)
-        factory = TLSMemoryBIOFactory(self._tls.creator, True, _NO_FACTORY, clock=clock)
-        return HalfClosingTls(factory, self._handshake)
+        self._handshake = BackendTlsStream(self, self._tls)
+        return self._handshake
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """There is no connection; after :meth:`cancel` that is no news."""
@@ -229,26 +223,37 @@ class Attempt:
         """The protocol has heard of it."""
 
 
-@implementer(IHandshakeListener)
-class _Handshake(Protocol):
-    """Stands in for the caller's protocol until the handshake is done, so that nothing is sent before."""
+class BackendTlsStream(TlsStream):
+    """The TLS of one connection to a backend."""
 
-    transport: ITCPTransport
+    __slots__ = ("_attempt", "_client")
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    factory = SimpleNamespace(wrappedFactory=None)
+    """Where Twisted looks for protocols to agree on; there are none."""
 
-    def handshakeCompleted(self) -> None:
-        self._attempt.secured(cast(HalfClosingTls, self.transport))
+    def __init__(self, attempt: Attempt, client: TlsClient) -> None:
+        super().__init__()
+        self._attempt: Attempt | None = attempt
+        self._client = client
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._attempt.unsecured(reason)
+    def tls_side(self) -> TlsConnection:
+        """With the name to ask for and to verify."""
+        twisted: Any = self  # it asks for Twisted's own transport, and uses of it what is here
+        connection = self._client.creator.clientConnectionForTLS(twisted)
+        connection.set_connect_state()
+        return connection
 
-    def abort(self) -> None:
-        self.transport.abortConnection()
+    def secured(self) -> IProtocol:
+        """The handshake is done."""
+        attempt, self._attempt = self._attempt, None
+        assert attempt is not None  # it is asked once
+        return attempt.secured()
 
-
-_NO_FACTORY = Factory()
+    def unsecured(self, reason: Failure) -> None:
+        """It was not."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.unsecured(reason)
 
 
 def _kind(error: BaseException | None, address: str) -> tuple[Outcome, str]:
@@ -267,6 +272,6 @@ def _kind(error: BaseException | None, address: str) -> tuple[Outcome, str]:
 def _tls_words(error: BaseException | None, tls: TlsClient | None) -> str:
     if isinstance(error, VerificationError):
         return f"the certificate is not for {tls.name if tls else 'it'}"
-    if isinstance(error, TlsError) and error.args and error.args[0]:
-        return str(error.args[0][-1][-1])
+    if isinstance(error, TlsError):
+        return tls_words(error)
     return "it closed the connection"

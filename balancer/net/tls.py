@@ -1,8 +1,7 @@
-"""TLS towards backends: the context and the name check, made once, and a transport that can really half-close.
+"""TLS towards backends: the context and the name check, made once; and what may be asked of any TLS transport.
 
 Verification goes through Twisted's ``optionsForClientTLS`` and service-identity (RFC 6125 rules), with the system's
-authorities or those of one PEM file. Twisted's own TLS transport only seems to have ``loseWriteConnection``: the call
-goes through to the socket below and cuts the stream without a word. This module never connects anything.
+authorities or those of one PEM file. This module never connects anything.
 """
 
 import re
@@ -14,12 +13,16 @@ from OpenSSL.SSL import Error as TlsError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
 from twisted.logger import Logger
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from balancer.core.model import is_literal
 from balancer.core.tls import BackendTls
 from balancer.errors import TlsSettingsError
+from balancer.net.tls_stream import TlsStream
+
+MAX_FILE = 4 << 20
+"""Bytes of a PEM file that are read: the system's whole bundle of authorities has about a quarter of a megabyte."""
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -81,35 +84,22 @@ class TlsClients:
         return client
 
 
-class HalfClosingTls(BufferingTLSTransport):
-    """Twisted's TLS transport, with the half-close that RFC 8446 section 6.1 has: ``close_notify`` one way.
+def tls_words(error: BaseException | None) -> str:
+    """What OpenSSL, or its caller, says of an error, without codes."""
+    if isinstance(error, TlsError) and error.args and error.args[0] and not isinstance(error.args[0], int | str):
+        return str(error.args[0][-1][-1])
+    return str(error) or type(error).__name__
 
-    A peer that ends its side with ``close_notify`` still ends both: Twisted answers it and closes.
-    """
 
-    def loseWriteConnection(self) -> None:
-        """Say that nothing more will be sent; what the peer still sends is received.
-
-        A peer that follows TLS 1.2 to the letter closes, which ends the connection in order.
-        """
-        tls: TLSMemoryBIOProtocol = self  # by its own type, for its methods have no annotations
-        self._aggregator.flush()
-        if self._lostTLSConnection or self.disconnecting:
-            return
-        try:
-            self._tlsConnection.shutdown()
-        except TlsError as error:
-            _log.debug("no half-close before the handshake is done: {error!r}", error=error)
-            tls.abortConnection()
-            return
-        tls._flushSendBIO()
+def is_tls(transport: object) -> bool:
+    """Whether a transport is TLS that ends in this process."""
+    return isinstance(transport, TlsStream | TLSMemoryBIOProtocol)
 
 
 def can_half_close(transport: object) -> bool:
     """Whether ``loseWriteConnection`` of this transport ends one direction and keeps the other."""
-    if isinstance(transport, TLSMemoryBIOProtocol):
-        return isinstance(transport, HalfClosingTls)
-    return hasattr(transport, "loseWriteConnection")
+    # Twisted's TLS only seems to: the call goes through to the socket below and cuts the stream without a word.
+    return not isinstance(transport, TLSMemoryBIOProtocol) and hasattr(transport, "loseWriteConnection")
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -131,20 +121,25 @@ def _trust(settings: BackendTls) -> Any:
     """The authorities of the file, ``None`` for the system's. (Twisted does not publish the type.)"""
     if not settings.verify or not settings.ca:
         return None
-    return trustRootFromCertificates(_authorities(settings.ca))
+    return trustRootFromCertificates(authorities(settings.ca, "ca"))
 
 
-def _authorities(path: str) -> list[Certificate]:
+def authorities(path: str, key: str) -> list[Certificate]:
+    """The certificates in a PEM file.
+
+    :param key: what messages call the file.
+    :raises TlsSettingsError: there is none, or one cannot be read; the message names key and file.
+    """
     try:
         with open(path, "rb") as file:
-            blocks = _CERTIFICATE.findall(file.read())
+            blocks = _CERTIFICATE.findall(file.read(MAX_FILE))
         certificates = [Certificate.loadPEM(block) for block in blocks]
-    except OSError as error:
-        raise TlsSettingsError(f'ca = "{path}" cannot be read: {error.strerror}') from error
-    except (CryptoError, ValueError) as error:
-        raise TlsSettingsError(f'ca = "{path}" has a certificate that cannot be read: {error}') from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise TlsSettingsError(f'{key} = "{path}" cannot be read: {getattr(error, "strerror", error)}') from error
+    except CryptoError as error:
+        raise TlsSettingsError(f'{key} = "{path}" has a certificate that cannot be read: {error}') from error
     if not certificates:
-        raise TlsSettingsError(f'ca = "{path}" has no "-----BEGIN CERTIFICATE-----": a PEM file is expected')
+        raise TlsSettingsError(f'{key} = "{path}" has no "-----BEGIN CERTIFICATE-----": a PEM file is expected')
     return certificates
 
 

@@ -52,6 +52,7 @@ class ForwardingFactory:
         self.tls = tls
         self.wall = wall or timers.seconds
         self.limit = ConnectionLimit(self.settings.name, self.settings.max_connections)
+        self.draining = False  # a port that is stopped brings no more clients; those who are connected go on
         self._connections: set[Connection] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -80,6 +81,10 @@ class ForwardingFactory:
         """A client is there (called by Twisted)."""
         if not self.limit.enter():
             return ClosedAtOnce()
+        return self.admitted()
+
+    def admitted(self) -> IProtocol:
+        """A connection for a client that :attr:`limit` has let in (TLS asks for it after the handshake)."""
         connection = Connection(self)
         self._connections.add(connection)
         return connection.client

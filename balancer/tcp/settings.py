@@ -23,7 +23,7 @@ class TcpSettings:
     :ivar timeouts: of clients; ``tunnel`` and ``linger`` count here.
     :ivar backend_timeouts: ``connect`` and ``tls_handshake`` count here.
     :ivar max_connections: clients at one time, 0 for no limit; more are closed at once.
-    :ivar buffer: bytes held per direction before the sender is paused (TLS keeps up to 64 KB of its own beside it).
+    :ivar buffer: bytes held per direction before the sender is paused.
     :ivar max_tries: backends tried for one connection.
     :ivar log: takes each connection's record, once, when it has ended.
     """

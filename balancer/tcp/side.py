@@ -10,12 +10,11 @@ from typing import cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITransport
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.net.flow import CONSUMER, ENDED, HOLD, Flow, IConnection
-from balancer.net.tls import can_half_close
+from balancer.net.tls import can_half_close, is_tls
 
 
 class Pair(Structure):
@@ -149,10 +148,13 @@ class Side:
         """
         if self.gone:
             return
-        if self.flow.ended or self._tls or not can_half_close(self.transport):
-            self.close()  # nothing can be unread; or TLS, which reads to the peer's close_notify by itself
+        if self.flow.ended or not can_half_close(self.transport):
+            self.close()  # nothing can be unread; or somebody else's TLS
             return
         self.lingering = True
+        if self._tls:
+            self.close()  # sends our end at once and reads to the peer's by itself
+            return
         self._take_no_more()
         if self._end_sent:
             self.writeConnectionLost()
@@ -169,7 +171,7 @@ class Side:
 
     @property
     def _tls(self) -> bool:
-        return isinstance(self.transport, TLSMemoryBIOProtocol)
+        return is_tls(self.transport)
 
     def _heard_before(self) -> float:
         return self.heard

@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.config.quick import COMMAND_LINE, UPSTREAM, quick, split_listen
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.access_log import AccessLogSettings
+from balancer.core.tls import ListenerTls
 from balancer.errors import ConfigurationError, Problem
 
 
@@ -40,6 +41,25 @@ class QuickTests(SynchronousTestCase):
         made = quick(tcp=["5432"], to=["db1:5432"])
         self.assertEqual((made.listener["tcp-5432"].mode, made.upstream[UPSTREAM].balance), ("tcp", "leastconn"))
         self.assertEqual(quick(tcp=["1"], to=["a:1"], balance="first").upstream[UPSTREAM].balance, "first")
+
+    def test_tls(self) -> None:
+        """https and tls listeners have the certificate, the plain ones beside them do not."""
+        made = quick(http=[80], https=[443], tls=[636], cert="c.pem", key="k.pem", to=["a:1"]).listener
+        self.assertEqual(
+            {name: (listener.mode, listener.tls) for name, listener in made.items()},
+            {
+                "http-80": ("http", None),
+                "https-443": ("http", ListenerTls(certificate="c.pem", key="k.pem")),
+                "tls-636": ("tcp", ListenerTls(certificate="c.pem", key="k.pem")),
+            },
+        )
+
+    def test_certificates_and_ports_belong_together(self) -> None:
+        """No certificate for --https, a certificate or key for nobody, and a port that is taken are told."""
+        self.assertEqual(self.problems(https=[443], to=["a:1"])[0].key, "--cert")
+        self.assertEqual(self.problems(http=[80], cert="c.pem", to=["a:1"])[0].key, "--cert")
+        self.assertEqual(self.problems(http=[80], key="k.pem", to=["a:1"])[0].key, "--key")
+        self.assertEqual(self.problems(http=[443], https=[443], cert="c.pem", to=["a:1"])[0].key, "--https")
 
     def test_free_ports(self) -> None:
         """Port 0 may be given twice: the system chooses."""

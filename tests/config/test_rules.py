@@ -52,6 +52,30 @@ class RuleTests(SynchronousTestCase):
             reads('[listener.a]\nlisten = "tcp:1"\nto = "web"\n', "b", Vocabulary())
         self.assertIn("none is configured", caught.exception.problems[0].allowed)
 
+    def test_tls_is_ended_once(self) -> None:
+        """A tls table does not go with an endpoint that brings TLS, nor alpn with mode http."""
+        self.check(
+            WEB
+            + '[listener.a]\nlisten = "ssl:1"\nto = "web"\ntls = { certificate = "c" }\n'
+            + '[listener.b]\nlisten = "tcp:2"\nto = "web"\ntls = { certificate = "c", alpn = ["x"] }\n'
+            + '[listener.c]\nlisten = "tcp:3"\nto = "web"\nmode = "tcp"\ntls = { certificate = "c", alpn = ["x"] }\n',
+            ("listener.a.tls", "TLS of its own"),
+            ("listener.b.tls.alpn", 'in mode "http"'),
+        )
+
+    def test_tls_needs_a_certificate(self) -> None:
+        """A tls table says where the certificate is; versions and names of protocols are checked."""
+        self.check(
+            WEB
+            + '[listener.a]\nlisten = "tcp:1"\nto = "web"\n[listener.a.tls]\nmin_version = "1.1"\n'
+            + '[listener.b]\nlisten = "tcp:2"\nto = "web"\nmode = "tcp"\n'
+            + '[listener.b.tls]\ncertificate = ""\nalpn = [""]\n',
+            ("listener.a.tls.certificate", "has to be given"),
+            ("listener.a.tls.min_version", '"1.1"'),
+            ("listener.b.tls.certificate", '""'),
+            ("listener.b.tls.alpn[0]", '""'),
+        )
+
     def test_no_target(self) -> None:
         """A listener sends somewhere: by "to", or in mode http by a route."""
         self.check(

@@ -1,16 +1,18 @@
 """What a configuration needs of the machine, found before anything starts."""
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
-from balancer.core.tls import BackendTls
+from balancer.core.tls import BackendTls, ListenerTls
 from balancer.errors import PreflightError
 from balancer.health.settings import HttpCheckSettings, TlsCheckSettings
 from balancer.preflight import preflight
+from balancer.testing.certificates import Authority
 
 SERVERS = (ServerConfig(address="10.0.0.1:80"),)
 
@@ -64,3 +66,23 @@ class PreflightTests(SynchronousTestCase):
         self.assertEqual(len(found), 2)
         self.assertIn('upstream "a": ca', found[0])
         self.assertIn('upstream "b", its check: ca = "/none/b.pem" cannot be read', found[1])
+
+    def test_certificates_of_listeners(self) -> None:
+        """Everything wrong with the files of listeners and upstreams is told at once; an expired one is a remark."""
+        with tempfile.TemporaryDirectory() as directory:
+            past = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+            expired = Authority(directory).issue("a.example", valid=past)
+            good = ListenerConfig(listen="tcp:1", to="a", tls=ListenerTls(certificate=expired))
+            bad = ListenerConfig(
+                listen="tcp:2", to="a", tls=ListenerTls(certificate="/none/x.pem", client_ca="/none/y")
+            )
+            upstream = UpstreamConfig(servers=SERVERS, tls=BackendTls(ca="/none/z.pem"))
+            found = self.missing(Configuration(upstream={"a": upstream}, listener={"good": good, "bad": bad}))
+            plain = Configuration(upstream={"a": UpstreamConfig(servers=SERVERS)}, listener={"good": good})
+            (remark,) = preflight(plain, self.reactor, datetime(2022, 1, 1, tzinfo=UTC).timestamp())
+        self.assertEqual(len(found), 3)
+        self.assertIn('upstream "a": ca = "/none/z.pem"', found[0])
+        self.assertIn('listener "bad": tls.certificate = "/none/x.pem" cannot be read', found[1])
+        self.assertIn('listener "bad": tls.client_ca = "/none/y" cannot be read', found[2])
+        self.assertIn('listener "good"', remark)
+        self.assertIn("expired at 2021-01-01", remark)

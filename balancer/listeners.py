@@ -23,6 +23,7 @@ from balancer.http.settings import HttpSettings
 from balancer.live import LiveUpstream
 from balancer.net.connector import Connector
 from balancer.net.listen import listen
+from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.tcp.factory import ForwardingFactory
 from balancer.tcp.settings import TcpSettings
@@ -43,6 +44,7 @@ class Surroundings:
     random: Random
     wall: Callable[[], float]
     log: Callable[[ConnectionRecord], None]
+    splicer: Splicer
 
 
 class OpenListener:
@@ -139,6 +141,8 @@ class OpenListener:
             max_connections=self.config.max_connections,
             buffer=self.config.buffer,
             max_tries=target.config.retry.connects,
+            splice=self.config.splice,
+            splicer=self._shared.splicer,
             log=self._shared.log,
         )
 

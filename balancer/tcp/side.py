@@ -4,6 +4,7 @@ What follows from that is decided by :mod:`balancer.core.relay` and done by :mod
 looks at what it carries and holds none of it.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Protocol as Structure
 from typing import cast
@@ -14,7 +15,8 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.net.flow import CONSUMER, ENDED, HOLD, Flow, IConnection
+from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection
+from balancer.net.splice import FULL, Splice
 from balancer.net.tls import can_half_close
 
 
@@ -33,6 +35,16 @@ class Pair(Structure):
     def lost(self, side: "Side", clean: bool, words: str) -> None:
         """It is gone; ``clean`` where it closed in order."""
 
+    def bulk(self, side: "Side") -> None:
+        """It sends much: it has received :attr:`Side.bulk_at` bytes and had a read that was full."""
+
+    def broken(self, side: "Side", words: str) -> None:
+        """What it sends cannot be written, for the other is lost."""
+
+
+NEVER = sys.maxsize
+"""Bytes that are never received."""
+
 
 def discard(data: bytes) -> None:
     """Where nobody takes what still comes."""
@@ -46,6 +58,8 @@ class Side:
     :ivar received: bytes so far.
     :ivar take: takes each chunk: until both are connected whatever holds it, then the other transport's ``write``.
     :ivar alive: told of each chunk's coming, with the idle timeout: the timer's ``rearm``.
+    :ivar bulk_at: bytes after which ``pair.bulk`` is told of a full read.
+    :ivar splice: moves its bytes in the kernel, while reading is paused for that.
     :ivar flow: its reading.
     :ivar gone: it is lost, or was never made.
     :ivar lingering: nobody takes what it sends; it is read until its end so that closing it does not reset it.
@@ -55,7 +69,9 @@ class Side:
         "_aborted",
         "_closing",
         "_end_sent",
+        "_words",
         "alive",
+        "bulk_at",
         "client",
         "flow",
         "gone",
@@ -63,6 +79,7 @@ class Side:
         "lingering",
         "pair",
         "received",
+        "splice",
         "take",
         "transport",
     )
@@ -76,6 +93,9 @@ class Side:
         self.alive: Callable[[float], None] = _nothing
         self.gone = True
         self.lingering = False
+        self.bulk_at = NEVER
+        self.splice: Splice | None = None
+        self._words = ""
         self._aborted = False
         self._closing = False
         self._end_sent = False
@@ -103,6 +123,8 @@ class Side:
         self.received += len(data)
         self.alive(self.idle)
         self.take(data)
+        if len(data) >= FULL and self.received >= self.bulk_at and self.pair is not None:
+            self.pair.bulk(self)
 
     def readConnectionLost(self) -> None:
         """The end of what it sends."""
@@ -119,12 +141,44 @@ class Side:
     def connectionLost(self, reason: Failure) -> None:
         """It is gone."""
         self.gone = True
+        self.unsplice()
         pair, self.pair = self.pair, None
         # Most TLS peers close without answering our close_notify; they have it, and so all that came before it.
         clean = reason.check(ConnectionDone) is not None or (self._closing and not self._aborted and self._tls)
         if pair is not None:
-            pair.lost(self, clean, str(reason.value))
+            pair.lost(self, clean, self._words or str(reason.value))
         self.take, self.alive = discard, _nothing  # the last references in the circle
+
+    # -- what a splice tells -------------------------------------------------------------------------------------
+
+    def moved(self, size: int) -> None:
+        """So much came and goes on."""
+        self.received += size
+        self.alive(self.idle)
+
+    def blocked(self) -> None:
+        """The other takes no more: the idle timeout counts, as it does while reading is paused."""
+
+    def unblocked(self) -> None:
+        """It does again."""
+
+    def handed_back(self, rest: bytes) -> None:
+        """Read here again."""
+        self.splice = None
+        if rest:
+            self.take(rest)
+        self.flow.resume(BULK)
+
+    def source_lost(self, words: str) -> None:
+        """This connection is lost."""
+        self.splice = None
+        self.cut(words)
+
+    def target_lost(self, words: str) -> None:
+        """The other is."""
+        self.splice = None
+        if self.pair is not None:
+            self.pair.broken(self, words)
 
     # -- what the pair orders ------------------------------------------------------------------------------------
 
@@ -159,10 +213,24 @@ class Side:
         else:
             self.end()
 
+    def cut(self, words: str) -> None:
+        """It is lost, though its transport has not noticed: reset what is left of it."""
+        self._words = words
+        self.abort()
+
+    def unsplice(self) -> None:
+        """What it sends goes no longer through the kernel; what is in the pipe is dropped."""
+        splice, self.splice = self.splice, None
+        if splice is not None:
+            splice.stop()
+            if not self.gone:
+                self.flow.resume(BULK)
+
     def abort(self) -> None:
         """Reset; what waits is dropped."""
         if not self.gone and not self._aborted:
             self._aborted = True
+            self.unsplice()
             self.transport.unregisterProducer()
             # Transports of other people's endpoints may be without it.
             getattr(self.transport, "abortConnection", self.transport.loseConnection)()
@@ -174,6 +242,8 @@ class Side:
     def _take_no_more(self) -> None:
         """What comes is read and dropped, and is no sign of life."""
         self.take, self.alive = discard, _nothing
+        self.bulk_at = NEVER
+        self.unsplice()
         self.flow.resume(CONSUMER | HOLD)
 
 

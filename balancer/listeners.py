@@ -187,5 +187,7 @@ def http_settings(
         limits=config.limits,
         timeouts=config.timeouts,
         buffer=config.buffer,
+        splice=config.splice,
+        splicer=shared.splicer,
         scheme=b"https" if config.listen.startswith(("ssl:", "tls:")) else b"http",
     )

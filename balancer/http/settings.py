@@ -16,6 +16,7 @@ from balancer.errors import UnknownName
 from balancer.http.answers import DateField
 from balancer.http.upstreams import HttpUpstream
 from balancer.http1.limits import HttpLimits
+from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 
 RETRY_AFTER = 5
@@ -39,6 +40,8 @@ class HttpSettings:
     :ivar limits: of requests.
     :ivar timeouts: of clients.
     :ivar buffer: bytes held per connection and direction before the sender is paused.
+    :ivar splice: bytes still to come of a response from which on it is spliced, 0 for never.
+    :ivar splicer: who splices; ``None`` for nobody.
     :ivar scheme: ``b"https"`` for a listener with TLS.
     :ivar retry_after: seconds, sent with 503.
     :raises UnknownName: a route, or ``default``, names an upstream that is not there.
@@ -56,6 +59,8 @@ class HttpSettings:
     limits: HttpLimits = HttpLimits()
     timeouts: ClientTimeouts = ClientTimeouts()
     buffer: int = 262144
+    splice: int = 262144
+    splicer: Splicer | None = None
     scheme: bytes = b"http"
     retry_after: int = RETRY_AFTER
     date: DateField = field(init=False)

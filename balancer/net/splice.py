@@ -61,7 +61,10 @@ class DescriptorReactor(Structure):
 
 
 class Owner(Structure):
-    """Who has a direction spliced. None of these is called from :meth:`Splicer.begin` or :meth:`Splice.stop`."""
+    """Who has a direction spliced. None of these is called from :meth:`Splicer.begin` or :meth:`Splice.stop`.
+
+    It begins blocked: the target's transport may hold something that its peer does not read.
+    """
 
     def moved(self, size: int) -> None:
         """So many bytes were read from the source."""
@@ -70,7 +73,7 @@ class Owner(Structure):
         """The target takes no more at present; told again for as often as it took only a part."""
 
     def unblocked(self) -> None:
-        """The target has taken everything again."""
+        """The target has taken everything again, or, at the beginning, what its transport held."""
 
     def handed_back(self, rest: bytes) -> None:
         """It is over and nothing is wrong: ``rest`` was read and is to be written; then reading goes on as before."""
@@ -184,7 +187,7 @@ class Splice:
         self._owner = owner
         self._size = size
         self._small = 0
-        self._blocked = False
+        self._blocked = True
         self.held = 0
         self.left = left
         self._state = DRAINING
@@ -206,6 +209,9 @@ class Splice:
             if self._unwritten():
                 return  # its transport writes on, in this same turn
             self._wait(READING)
+            self._unblock()
+            if self._state == OVER:
+                return
         self._go()
 
     def hung_up(self) -> None:

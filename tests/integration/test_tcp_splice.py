@@ -81,18 +81,18 @@ class SpliceTests(TestCase):
         chosen = TcpSettings(log=self.records.append, splicer=self.splicer, **settings)
         self.factory: ForwardingFactory = forward(reactor, server.address, settings=chosen)
         port: IListeningPort = await listen(reactor, "tcp", endpoint, self.factory)
-        self.addCleanup(self.stop, port)
+        self.addCleanup(self.stop, port, self.factory, self.splicer)
         self.where: Any = port.getHost()
 
     def keep(self, connection: socket.socket) -> None:
         self.accepted.append(connection)
         self.done.wait(PATIENCE)
 
-    async def stop(self, port: IListeningPort) -> None:
+    async def stop(self, port: IListeningPort, factory: ForwardingFactory, splicer: Splicer) -> None:
         await port.stopListening()
-        self.factory.abort_all()
-        await self.factory.drained()
-        self.assertEqual(self.splicer.active, 0)
+        factory.abort_all()
+        await factory.drained()
+        self.assertEqual(splicer.active, 0)
 
     async def pair(self) -> tuple[socket.socket, socket.socket]:
         """A client and the backend's end."""

@@ -222,27 +222,28 @@ class SpliceTests(TestCase):
                 await self.serve()
                 client, backend = await self.begin(8 * MEGA, MEGA)
                 leave(client)
-                self.assertLess(await self.until(lambda: bool(self.records)), 0.5)
+                self.assertLess(await self.until(lambda: bool(self.records)), 1.0)
                 await self.ends(Termination.CLIENT_LEFT, MEGA)
                 self.assertEqual(await self.thread(fate, backend), "reset")
 
     async def test_a_client_that_stops_reading(self) -> None:
         """A client that reads nothing stops the backend, and is given up after ``timeouts.write``."""
-        await self.serve(BackendTimeouts(idle=0.3), timeouts=ClientTimeouts(write=0.8))
+        much = b"x" * 64 * MEGA  # made before the clocks run: that takes a while
+        await self.serve(BackendTimeouts(idle=0.8), timeouts=ClientTimeouts(write=2.0))
         client, backend = await self.begin(1 << 30, MEGA)
         backend.settimeout(0.3)
         with self.assertRaises((TimeoutError, ConnectionResetError, BrokenPipeError)):
-            await self.thread(backend.sendall, b"x" * 256 * MEGA)
+            await self.thread(backend.sendall, much)
         await self.until(lambda: bool(self.records))
         self.assertEqual(self.records[0].termination, Termination.CLIENT_WRITE_TIMEOUT)
         self.assertEqual(await self.thread(fate, client), "reset")
 
     async def test_a_backend_that_is_silent(self) -> None:
         """Silence within a spliced body is the backend's idle timeout; moving holds it off."""
-        await self.serve(BackendTimeouts(idle=0.5))
+        await self.serve(BackendTimeouts(idle=1.0))
         client, backend = await self.begin(8 * MEGA, MEGA)
         for _ in range(3):
-            await deferLater(reactor, 0.3)  # not synchronisation: it is the time that must not end it
+            await deferLater(reactor, 0.5)  # not synchronisation: it is the time that must not end it
             sending = self.thread(backend.sendall, b"x" * MEGA)
             await self.thread(receive, client, MEGA)
             await sending

@@ -194,7 +194,7 @@ class SpliceTests(TestCase):
                         await self.bulk(backend, client)
                     left, stays = (client, backend) if who == "client" else (backend, client)
                     reset(left)
-                    self.assertLess(await self.until(lambda: bool(self.records)), 0.5)
+                    self.assertLess(await self.until(lambda: bool(self.records)), 1.0)
                     self.assertEqual(await self.thread(fate, stays), "reset")
                     await self.ends(termination)
 
@@ -216,11 +216,11 @@ class SpliceTests(TestCase):
 
     async def test_the_idle_timeout(self) -> None:
         """Bytes that are spliced hold the idle timeout off; silence lets it come, and both are reset."""
-        await self.forward(timeouts=ClientTimeouts(tunnel=0.6))
+        await self.forward(timeouts=ClientTimeouts(tunnel=1.5))
         client, backend = await self.pair()
         for _ in range(4):
             await self.bulk(client, backend)
-            await deferLater(reactor, 0.3)  # not synchronisation: it is the time that must not end it
+            await deferLater(reactor, 0.5)  # not synchronisation: it is the time that must not end it
         self.assertEqual(self.records, [])
         self.assertEqual(await self.thread(fate, client), "reset")
         self.assertEqual(await self.thread(fate, backend), "reset")

@@ -24,6 +24,7 @@ from balancer.live import LiveUpstream
 from balancer.net.certificates import ServerTls
 from balancer.net.connector import Connector
 from balancer.net.listen import listen
+from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls_server import TlsFactory
 from balancer.tcp.factory import ForwardingFactory
@@ -45,6 +46,7 @@ class Surroundings:
     random: Random
     wall: Callable[[], float]
     log: Callable[[ConnectionRecord], None]
+    splicer: Splicer
 
 
 class OpenListener:
@@ -180,6 +182,8 @@ class OpenListener:
             max_connections=self.config.max_connections,
             buffer=self.config.buffer,
             max_tries=target.config.retry.connects,
+            splice=self.config.splice,
+            splicer=self._shared.splicer,
             log=self._shared.log,
         )
 
@@ -224,5 +228,7 @@ def http_settings(
         limits=config.limits,
         timeouts=config.timeouts,
         buffer=config.buffer,
+        splice=config.splice,
+        splicer=shared.splicer,
         scheme=b"https" if config.tls is not None or config.listen.startswith(("ssl:", "tls:")) else b"http",
     )

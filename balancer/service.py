@@ -39,6 +39,7 @@ from balancer.interfaces import IProbePlugin, ISelectorPlugin
 from balancer.listeners import OpenListener, Surroundings, http_settings, succeed
 from balancer.live import LiveUpstream
 from balancer.net.connector import Connector
+from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls import TlsClients
 from balancer.plugins import every, named
@@ -103,7 +104,10 @@ class BalancerService(Service):
         self._connector = Connector(reactor, self._timers)
         self._resolver = resolver or make_resolver(reactor)
         self._names = Names(self._resolver, reactor, self.random, configuration.resolve)
-        self._shared = Surroundings(reactor, self._connector, self._timers, self.random, wall, self._log_record)
+        self._splicer = Splicer(reactor, configuration.splices)
+        self._shared = Surroundings(
+            reactor, self._connector, self._timers, self.random, wall, self._log_record, self._splicer
+        )
         self._ticking = LoopingCall(self.registry.tick)
         self._ticking.clock = reactor
         self._resources: WeakKeyDictionary[ProxyResource, ListenerConfig] = WeakKeyDictionary()
@@ -252,6 +256,7 @@ class BalancerService(Service):
         self.registry.apply(configuration)
         if configuration.resolve != self._names.policy:
             self._names.configure(configuration.resolve)
+        self._splicer.limit = configuration.splices
         old, self.configuration = self.upstreams, configuration
         wanted = configuration.upstream.items()
         self.upstreams = {

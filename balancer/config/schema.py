@@ -29,7 +29,7 @@ from balancer.core.route_spec import RouteSpec
 from balancer.core.selection import check_balance_factor
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
 from balancer.core.tls import BackendTls, ListenerTls
-from balancer.core.units import CountOrZero, SecondsOrZero, Size, Weight
+from balancer.core.units import CountOrZero, SecondsOrZero, Size, SizeOrZero, Weight
 from balancer.core.upstream import UpstreamPolicy
 from balancer.errors import UnknownName
 from balancer.http1.limits import HttpLimits
@@ -218,12 +218,24 @@ class ListenerConfig:
         ForwardedPolicy, Doc("What servers are told about the client, and whom we believe about it, for mode http.")
     ] = field(default_factory=ForwardedPolicy)
     buffer: Annotated[Size, Doc("Bytes held per connection and direction before the sender is paused.")] = 262144
+    splice: Annotated[
+        SizeOrZero,
+        Doc(
+            "Bytes after which a direction, or that are still to come of a response, are moved by the kernel where "
+            "both ends are plain sockets (Linux); 0 for never."
+        ),
+    ] = 262144
 
     @property
     def upstreams(self) -> frozenset[str]:
         """The names of the upstreams it sends to."""
         named = {name for route in self.route for name in route.upstreams}
         return frozenset(named | {self.to} if self.to else named)
+
+
+SPLICES = 256
+"""256 pipes of the default buffer, 256 KiB, are the 64 MiB of pipes that Linux lets one user have
+(``fs.pipe-user-pages-soft``); their 1024 descriptors leave the rest of the usual limits to connections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,3 +253,6 @@ class Configuration:
         default_factory=ResolvePolicy
     )
     drain: Annotated[SecondsOrZero, Doc("Seconds a shutdown waits for what is in flight; 0 for none.")] = 30.0
+    splices: Annotated[
+        CountOrZero, Doc("Directions moved by the kernel at one time, each with a pipe and four descriptors.")
+    ] = SPLICES

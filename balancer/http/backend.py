@@ -19,7 +19,8 @@ from balancer.core.termination import Termination
 from balancer.errors import BadResponse
 from balancer.http1.heads import EndOfMessage, Fields, ResponseHead
 from balancer.http1.parser import NEED_DATA, PAUSED, ResponseParser
-from balancer.net.flow import CONSUMER, ENDED, Flow, IConnection, tune
+from balancer.net.flow import BULK, CONSUMER, ENDED, Flow, IConnection, tune
+from balancer.net.splice import Owner, Splice, Splicer
 from balancer.net.tls import can_half_close
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class BackendConnection(Protocol):
 
     :ivar backend: where it goes.
     :ivar requests: how many it was used for.
+    :ivar may_splice: its present response was not spliced yet; once is enough.
     :ivar idle_since: when its last response was finished (set by the pool).
     """
 
@@ -83,6 +85,8 @@ class BackendConnection(Protocol):
         self._blocked = False
         self._held = False  # its user does not want to read
         self._tunnel = False
+        self._splice: Splice | None = None
+        self.may_splice = False
 
     def __repr__(self) -> str:
         state = "closed" if not self._open else "idle" if self._user is None else "in use"
@@ -103,6 +107,7 @@ class BackendConnection(Protocol):
         """Begin an exchange: send the head; the response's events go to ``user``."""
         self._user = user
         self.requests += 1
+        self.may_splice = True
         self._parser.expect(method)
         self.transport.write(head)
 
@@ -141,9 +146,45 @@ class BackendConnection(Protocol):
         self.transport.loseWriteConnection()
         return True
 
+    @property
+    def coming(self) -> int:
+        """Bytes of the response's body that are still to be read, where that is known and it is all that comes."""
+        return self._parser.coming
+
+    def splice(self, splicer: Splicer, target: IConnection, owner: Owner, size: int) -> bool:
+        """Have the body's rest moved to a transport by the kernel; ``False`` where that cannot be done."""
+        self.may_splice = False
+        self._splice = splicer.begin(self.transport, target, owner, size, self._parser.coming)
+        if self._splice is None:
+            return False
+        self._flow.pause(BULK)
+        return True
+
+    def passed_by(self, size: int) -> None:
+        """The splice read so many bytes."""
+        self._parser.pass_by(size)
+
+    def read_on(self) -> None:
+        """The splice is over, in order."""
+        self._splice = None
+        self._flow.resume(BULK)
+        if not self._parser.coming:
+            self._pull()
+
+    def was_reset(self) -> None:
+        """The splice is over: it found that the backend reset the connection."""
+        self._splice = None
+        self._over(False)
+
+    def _unsplice(self) -> None:
+        splice, self._splice = self._splice, None
+        if splice is not None:
+            splice.stop()
+
     def close(self) -> None:
         """Close in order, after what was written; its user, if any, hears nothing more."""
         self._user = None
+        self._unsplice()
         if self._open:
             self._open = False
             self.transport.unregisterProducer()
@@ -153,6 +194,7 @@ class BackendConnection(Protocol):
         """Close at once; its user, if any, hears nothing more."""
         self._user = None
         self._open = False
+        self._unsplice()
         self.transport.abortConnection()
 
     # -- what Twisted calls -------------------------------------------------------------------------------------
@@ -198,6 +240,7 @@ class BackendConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._open = False
+        self._unsplice()
         if self._user is None:
             self._home.forget(self)
         else:

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.answers import refused
+from balancer.http.bulk import Sink
 from balancer.http.closing import Closing
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
@@ -134,6 +135,11 @@ class HttpChannel(Protocol):
 
     def stopProducing(self) -> None:
         """The transport is lost; ``connectionLost`` says so."""
+
+    def was_lost(self) -> None:
+        """A splice found the connection lost."""
+        self._leave(Termination.CLIENT_LEFT, "its connection was lost")
+        self._closing.abort()
 
     def drain(self) -> None:
         """Serve what has begun, then close."""
@@ -293,6 +299,10 @@ class HttpChannel(Protocol):
         if out:
             self._out = []
             self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def sink(self) -> Sink | None:
+        """This connection; the body goes through it as it is."""
+        return None if self._chunked else self
 
     def finish(self, trailers: Fields) -> None:
         """The response is complete: the next request's turn, or the end."""

@@ -15,6 +15,7 @@ from balancer.errors import BadResponse, RequestRefused
 from balancer.http.answers import failed, refused
 from balancer.http.attempts import Attempts
 from balancer.http.backend import BackendConnection
+from balancer.http.bulk import offer
 from balancer.http.failures import GATEWAY_ERRORS, REFUSALS, connect_failure, response_failure
 from balancer.http.front import Front
 from balancer.http.messages import backend_head, client_fields, client_framing
@@ -291,6 +292,9 @@ class Exchange:
         """All of one read was handed over."""
         if self._response is not None:
             self._front.flush()
+            connection, settings = self._connection, self._settings
+            if connection is not None and 0 < settings.splice <= connection.coming:
+                offer(connection, self._front, settings, self._record, self._timer, self._way.timeouts.idle)
 
     def pause_response(self) -> None:
         """The client does not read: neither do we, and it is not the backend that keeps us waiting."""

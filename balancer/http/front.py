@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
+from balancer.http.bulk import Sink
 from balancer.http1.heads import Fields, Framing
 from balancer.net.timers import Timer
 
@@ -70,6 +71,9 @@ class Front(Protocol):
 
     def flush(self) -> None:
         """Nothing more comes at once: what was collected goes to the transport."""
+
+    def sink(self) -> Sink | None:
+        """Where the body goes, byte for byte, after what was flushed; ``None`` where it is framed or looked at."""
 
     def finish(self, trailers: Fields) -> None:
         """The response, or the tunnel, is complete."""

@@ -215,6 +215,9 @@ class ResourceFront:
     def flush(self) -> None:
         """twisted.web writes at once."""
 
+    def sink(self) -> None:
+        """twisted.web frames what it sends."""
+
     def finish(self, trailers: Fields) -> None:
         """The response is complete; trailers are dropped, for twisted.web has none."""
         if self._release():

@@ -18,6 +18,7 @@ from balancer.http.upstreams import HttpUpstream
 from balancer.http1.heads import RequestHead
 from balancer.http1.limits import HttpLimits
 from balancer.http1.memo import HeadMemo
+from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 
 RETRY_AFTER = 5
@@ -41,6 +42,8 @@ class HttpSettings:
     :ivar limits: of requests.
     :ivar timeouts: of clients.
     :ivar buffer: bytes held per connection and direction before the sender is paused.
+    :ivar splice: bytes still to come of a response from which on it is spliced, 0 for never.
+    :ivar splicer: who splices; ``None`` for nobody.
     :ivar scheme: ``b"https"`` for a listener with TLS.
     :ivar retry_after: seconds, sent with 503.
     :ivar memo: heads that passed the limits.
@@ -59,6 +62,8 @@ class HttpSettings:
     limits: HttpLimits = HttpLimits()
     timeouts: ClientTimeouts = ClientTimeouts()
     buffer: int = 262144
+    splice: int = 262144
+    splicer: Splicer | None = None
     scheme: bytes = b"http"
     retry_after: int = RETRY_AFTER
     date: DateField = field(init=False)

@@ -60,6 +60,22 @@ class MessageReader(Generic[Head]):
         """Bytes buffered and not given out; the edge stops reading when they get too many."""
         return len(self._data) - self._position
 
+    @property
+    def coming(self) -> int:
+        """Bytes still to come of a body whose length is known, where nothing unread is buffered; else 0."""
+        return self._left if self._state == BODY and not self.unread else 0
+
+    def pass_by(self, size: int) -> None:
+        """So many of the bytes that were :attr:`coming` went another way: they give no event.
+
+        :raises RuntimeError: not so many were; nothing was changed.
+        """
+        if size > self.coming:
+            raise RuntimeError(f"{self!r}: {size} bytes of a body of which {self.coming} are to come")
+        self._left -= size
+        if not self._left:
+            self._state = COMPLETE
+
     def feed(self, data: bytes) -> None:
         """Buffer what the peer sent.
 

@@ -21,6 +21,9 @@ BUSY = 4
 ENDED = 8
 """A reason that never goes: the end was read, and reading again would read it again."""
 
+BULK = 16
+"""A reason: the bytes go another way, through the kernel."""
+
 CHUNK = 65536
 """Bytes Twisted's transports read at one time, and above which they pause a producer (``bufferSize``)."""
 
@@ -45,7 +48,7 @@ class Flow:
         self._reasons = 0
 
     def __repr__(self) -> str:
-        names = {CONSUMER: "consumer", HOLD: "hold", BUSY: "busy", ENDED: "ended"}
+        names = {CONSUMER: "consumer", HOLD: "hold", BUSY: "busy", ENDED: "ended", BULK: "bulk"}
         reasons = [name for reason, name in names.items() if self._reasons & reason]
         return f"<Flow {'paused by ' + ' '.join(reasons) if reasons else 'open'}>"
 

@@ -14,7 +14,7 @@ from balancer.core.record import ConnectionRecord
 from balancer.core.relay import Relay, Step
 from balancer.core.termination import Termination
 from balancer.core.traits import ConnectionTraits
-from balancer.net.flow import CHUNK, HOLD, tune
+from balancer.net.flow import BULK, CHUNK, HOLD, tune
 from balancer.net.timers import Timer
 from balancer.net.tls import can_half_close
 from balancer.tcp.opening import Opening
@@ -105,6 +105,7 @@ class Connection:
         """A side is gone."""
         if self._opening is not None:
             self._left(words)
+        self._other(side).unsplice()  # there is nobody to write to
         step = self._relay.lost(side.client, clean, words)
         if self._lease is not None and not side.client:
             lease, self._lease = self._lease, None
@@ -162,6 +163,8 @@ class Connection:
         backend.take = self._first_answer
         backend.transport.registerProducer(client.flow, True)
         client.transport.registerProducer(backend.flow, True)
+        if self._settings.splice and self._settings.splicer is not None:
+            client.bulk_at = backend.bulk_at = self._settings.splice
         held, self._held = self._held, []
         if held:
             backend.transport.writeSequence(held)
@@ -174,6 +177,21 @@ class Connection:
         self.record.first_byte = now - self._started - (self.record.queue or 0.0) - (self.record.connect or 0.0)
         self._backend.take = self.client.transport.write
         self._backend.take(data)
+
+    def bulk(self, side: Side) -> None:
+        """A side sends much: let the kernel move it, where that can be done; else try again after as much."""
+        other, settings = self._other(side), self._settings
+        assert settings.splicer is not None
+        side.bulk_at = side.received + settings.splice
+        if side.gone or other.gone:
+            return
+        side.splice = settings.splicer.begin(side.transport, other.transport, side, settings.buffer)
+        if side.splice is not None:
+            side.flow.pause(BULK)
+
+    def broken(self, side: Side, words: str) -> None:
+        """What a side sends cannot be written."""
+        self._other(side).cut(words)
 
     def _expired(self) -> None:
         """No byte in either direction for too long; or one side has lingered enough."""

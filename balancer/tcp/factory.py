@@ -4,6 +4,7 @@ It works without the rest of the balancer too: see :func:`forward` and docs/tcp.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,12 +12,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from zope.interface import implementer
 
-from balancer.config.schema import Configuration, UpstreamConfig
+from balancer.config.schema import SPLICES, Configuration, UpstreamConfig
 from balancer.core.model import BackendSpec, is_literal, split_address
 from balancer.core.termination import Termination
 from balancer.core.upstream import Upstream
 from balancer.net.connector import Connector
 from balancer.net.listen import ClosedAtOnce, ConnectionLimit
+from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls import TlsClients
 from balancer.registry import Registry
@@ -134,6 +136,8 @@ def forward(
         if not is_literal(spec.host):
             raise ValueError(f"{spec.address!r}: an IP address is expected; BalancerService resolves names")
     settings = settings or TcpSettings()
+    if settings.splicer is None:
+        settings = replace(settings, splicer=Splicer(reactor, SPLICES))
     registry = Registry(reactor.seconds, Random())
     upstream = policy or UpstreamConfig(servers=(), balance=balance)
     registry.apply(Configuration(upstream={settings.name: upstream}))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from balancer.core.record import ConnectionRecord
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
+from balancer.net.splice import Splicer
 
 MAX_TRIES = 8
 """Backends tried for one connection at most. All candidates are tried, for a failed connect sent nothing and so
@@ -24,6 +25,8 @@ class TcpSettings:
     :ivar backend_timeouts: ``connect`` and ``tls_handshake`` count here.
     :ivar max_connections: clients at one time, 0 for no limit; more are closed at once.
     :ivar buffer: bytes held per direction before the sender is paused.
+    :ivar splice: bytes received after which a direction may be spliced, 0 for never.
+    :ivar splicer: who splices; ``None`` for nobody.
     :ivar max_tries: backends tried for one connection.
     :ivar log: takes each connection's record, once, when it has ended.
     """
@@ -33,5 +36,7 @@ class TcpSettings:
     backend_timeouts: BackendTimeouts = field(default_factory=BackendTimeouts)
     max_connections: int = 10000
     buffer: int = 262144
+    splice: int = 262144
+    splicer: Splicer | None = None
     max_tries: int = MAX_TRIES
     log: Callable[[ConnectionRecord], None] = drop

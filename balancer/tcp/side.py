@@ -4,6 +4,7 @@ What follows from that is decided by :mod:`balancer.core.relay` and done by :mod
 looks at what it carries and holds none of it.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Protocol as Structure
 from typing import cast
@@ -13,7 +14,8 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITran
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.net.flow import CONSUMER, ENDED, HOLD, Flow, IConnection
+from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection
+from balancer.net.splice import FULL, Splice
 from balancer.net.tls import can_half_close, is_tls
 
 
@@ -32,6 +34,16 @@ class Pair(Structure):
     def lost(self, side: "Side", clean: bool, words: str) -> None:
         """It is gone; ``clean`` where it closed in order."""
 
+    def bulk(self, side: "Side") -> None:
+        """It sends much: it has received :attr:`Side.bulk_at` bytes and had a read that was full."""
+
+    def broken(self, side: "Side", words: str) -> None:
+        """What it sends cannot be written, for the other is lost."""
+
+
+NEVER = sys.maxsize
+"""Bytes that are never received."""
+
 
 def discard(data: bytes) -> None:
     """Where nobody takes what still comes."""
@@ -45,6 +57,8 @@ class Side:
     :ivar received: bytes so far.
     :ivar take: takes each chunk: until both are connected whatever holds it, then the other transport's ``write``.
     :ivar heard: when the last chunk came that was a sign of life.
+    :ivar bulk_at: bytes after which ``pair.bulk`` is told of a full read.
+    :ivar splice: moves its bytes in the kernel, while reading is paused for that.
     :ivar flow: its reading.
     :ivar gone: it is lost, or was never made.
     :ivar lingering: nobody takes what it sends; it is read until its end so that closing it does not reset it.
@@ -54,6 +68,8 @@ class Side:
         "_aborted",
         "_closing",
         "_end_sent",
+        "_words",
+        "bulk_at",
         "client",
         "flow",
         "gone",
@@ -62,6 +78,7 @@ class Side:
         "pair",
         "received",
         "seconds",
+        "splice",
         "take",
         "transport",
     )
@@ -75,6 +92,9 @@ class Side:
         self.take: Callable[[bytes], object] = discard
         self.gone = True
         self.lingering = False
+        self.bulk_at = NEVER
+        self.splice: Splice | None = None
+        self._words = ""
         self._aborted = False
         self._closing = False
         self._end_sent = False
@@ -102,6 +122,8 @@ class Side:
         self.received += len(data)
         self.heard = self.seconds()
         self.take(data)
+        if len(data) >= FULL and self.received >= self.bulk_at and self.pair is not None:
+            self.pair.bulk(self)
 
     def readConnectionLost(self) -> None:
         """The end of what it sends."""
@@ -118,12 +140,44 @@ class Side:
     def connectionLost(self, reason: Failure) -> None:
         """It is gone."""
         self.gone = True
+        self.unsplice()
         pair, self.pair = self.pair, None
         # Most TLS peers close without answering our close_notify; they have it, and so all that came before it.
         clean = reason.check(ConnectionDone) is not None or (self._closing and not self._aborted and self._tls)
         if pair is not None:
-            pair.lost(self, clean, str(reason.value))
+            pair.lost(self, clean, self._words or str(reason.value))
         self.take, self.seconds = discard, _never  # the last references in the circle
+
+    # -- what a splice tells -------------------------------------------------------------------------------------
+
+    def moved(self, size: int) -> None:
+        """So much came and goes on."""
+        self.received += size
+        self.heard = self.seconds()
+
+    def blocked(self) -> None:
+        """The other takes no more: the idle timeout counts, as it does while reading is paused."""
+
+    def unblocked(self) -> None:
+        """It does again."""
+
+    def handed_back(self, rest: bytes) -> None:
+        """Read here again."""
+        self.splice = None
+        if rest:
+            self.take(rest)
+        self.flow.resume(BULK)
+
+    def source_lost(self, words: str) -> None:
+        """This connection is lost."""
+        self.splice = None
+        self.cut(words)
+
+    def target_lost(self, words: str) -> None:
+        """The other is."""
+        self.splice = None
+        if self.pair is not None:
+            self.pair.broken(self, words)
 
     # -- what the pair orders ------------------------------------------------------------------------------------
 
@@ -161,10 +215,24 @@ class Side:
         else:
             self.end()
 
+    def cut(self, words: str) -> None:
+        """It is lost, though its transport has not noticed: reset what is left of it."""
+        self._words = words
+        self.abort()
+
+    def unsplice(self) -> None:
+        """What it sends goes no longer through the kernel; what is in the pipe is dropped."""
+        splice, self.splice = self.splice, None
+        if splice is not None:
+            splice.stop()
+            if not self.gone:
+                self.flow.resume(BULK)
+
     def abort(self) -> None:
         """Reset; what waits is dropped."""
         if not self.gone and not self._aborted:
             self._aborted = True
+            self.unsplice()
             self.transport.unregisterProducer()
             # Transports of other people's endpoints may be without it.
             getattr(self.transport, "abortConnection", self.transport.loseConnection)()
@@ -179,6 +247,8 @@ class Side:
     def _take_no_more(self) -> None:
         """What comes is read and dropped, and is no sign of life."""
         self.take, self.seconds = discard, self._heard_before
+        self.bulk_at = NEVER
+        self.unsplice()
         self.flow.resume(CONSUMER | HOLD)
 
 

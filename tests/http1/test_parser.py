@@ -361,3 +361,37 @@ class ResponseTests(Messages):
         self.parser.feed(b"0\r\nGrpc-Status: 0\r\nSet-Cookie: a\r\n\r\n")
         self.ends(self.parser.next_event(), [(b"Grpc-Status", b"0")])
         self.assertTrue(self.parser.idle)
+
+
+class PassByTests(SynchronousTestCase):
+    """A body's bytes that go another way."""
+
+    def test_the_rest_of_a_body(self) -> None:
+        """What is coming is known once nothing is unread, is counted down, and its last byte ends the message."""
+        parser = ResponseParser(HttpLimits())
+        self.assertEqual(parser.coming, 0)
+        parser.expect(b"GET")
+        parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
+        parser.next_event()
+        self.assertEqual(parser.coming, 0)
+        self.assertEqual(parser.next_event(), b"123")
+        self.assertEqual(parser.coming, 7)
+        parser.pass_by(4)
+        self.assertEqual(parser.coming, 3)
+        self.assertRaises(RuntimeError, parser.pass_by, 4)
+        self.assertEqual(parser.coming, 3)
+        parser.pass_by(3)
+        self.assertEqual(parser.coming, 0)
+        self.assertIsInstance(parser.next_event(), EndOfMessage)
+        self.assertTrue(parser.idle)
+
+    def test_what_has_no_length(self) -> None:
+        """Of a chunked body, or one that ends with the stream, nothing is known to come."""
+        for head in (b"Transfer-Encoding: chunked\r\n", b""):
+            parser = ResponseParser(HttpLimits())
+            parser.expect(b"GET")
+            parser.feed(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
+            parser.next_event()
+            parser.next_event()
+            self.assertEqual(parser.coming, 0)
+            self.assertRaises(RuntimeError, parser.pass_by, 1)

@@ -1,4 +1,4 @@
-"""Layer 4 over real sockets on the other stock reactor: whatever holds on epoll holds on asyncio."""
+"""Layer 4, and bulk of both layers, over real sockets on the other stock reactor: as on epoll."""
 
 import re
 import subprocess
@@ -7,17 +7,27 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-STORY = Path(__file__).with_name("test_tcp_forwarding.py")
+HERE = Path(__file__).parent
 
 
 class ReactorTests(SynchronousTestCase):
     """One run each."""
 
-    def test_asyncio(self) -> None:
-        """The whole of test_tcp_forwarding passes on Twisted's asyncio reactor."""
-        command = [sys.executable, "-m", "twisted.trial", "--reactor=asyncio", "--temp-directory", self.mktemp(), STORY]
+    def tell(self, name: str) -> None:
+        """Run every test of a file, and count them."""
+        story = HERE / name
+        command = [sys.executable, "-m", "twisted.trial", "--reactor=asyncio", "--temp-directory", self.mktemp(), story]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         passed = re.search(r"PASSED \(successes=(\d+)\)", done.stdout)
         self.assertIsNotNone(passed, done.stdout[-5000:] + done.stderr[-2000:])
-        wanted = len(re.findall(r"    async def test_", STORY.read_text()))
+        wanted = len(re.findall(r"    async def test_", story.read_text()))
         self.assertEqual(int(passed[1]) if passed else 0, wanted)  # trial passes where it finds no test
+
+    def test_asyncio(self) -> None:
+        """The whole of test_tcp_forwarding passes on Twisted's asyncio reactor."""
+        self.tell("test_tcp_forwarding.py")
+
+    def test_asyncio_splice(self) -> None:
+        """So does the whole of test_tcp_splice and of test_http_splice."""
+        self.tell("test_tcp_splice.py")
+        self.tell("test_http_splice.py")

@@ -1,0 +1,281 @@
+"""Large response bodies over real sockets and the real reactor: spliced, framed, counted, ended and cut as ever."""
+
+import random
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import Any, TypeVar
+
+from twisted.internet import reactor  # noqa: TID251  # a test of the whole is a program of its own
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from balancer.config.schema import SPLICES
+from balancer.core.forwarded import ForwardedPolicy, Forwarding
+from balancer.core.model import BackendSpec
+from balancer.core.record import ExchangeRecord
+from balancer.core.routing import RouteTable
+from balancer.core.termination import Termination
+from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
+from balancer.http.factory import ChannelFactory
+from balancer.http.settings import HttpSettings
+from balancer.http.upstreams import HttpUpstream
+from balancer.net.connector import Connector
+from balancer.net.listen import listen
+from balancer.net.splice import KERNEL, Splicer
+from balancer.net.timers import TimerWheel
+from balancer.testing.fakes import make_upstream
+from balancer.testing.peers import SocketServer
+
+T = TypeVar("T")
+PATIENCE = 30.0
+MEGA = 1 << 20
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """So many bytes, fewer where it ends."""
+    parts = []
+    while size and (part := connection.recv(min(size, MEGA))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def receive_head(connection: socket.socket) -> bytes:
+    """A message's head, and no byte more."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        part = connection.recv(1)
+        if not part:
+            raise AssertionError(f"closed inside a head: {data!r}")
+        data += part
+    return data
+
+
+def fate(connection: socket.socket) -> str:
+    """``end`` or ``reset``, after whatever still comes."""
+    try:
+        while connection.recv(MEGA):
+            pass
+    except ConnectionResetError:
+        return "reset"
+    return "end"
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+class SpliceTests(TestCase):
+    """A channel factory that listens on loopback; client and server are moved by threads."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        if KERNEL is None:
+            self.skipTest("there is no splice(2) here")
+
+    async def serve(self, backends: BackendTimeouts | None = None, **settings: Any) -> None:
+        """One backend, whose connections are kept in ``accepted``."""
+        self.accepted: list[socket.socket] = []
+        self.done = threading.Event()
+        server = SocketServer(self.keep).__enter__()
+        self.addCleanup(server.__exit__, None, None, None)
+        self.addCleanup(self.done.set)
+        host, port = server.host, server.port
+        timers = TimerWheel(reactor)  # type: ignore[arg-type]  # the reactor is declared as its interfaces
+        self.splicer = Splicer(reactor, SPLICES)  # type: ignore[arg-type]  # as above
+        self.records: list[ExchangeRecord] = []
+        upstream = make_upstream([BackendSpec(host=host, port=port)])
+        connector = Connector(reactor, timers)  # type: ignore[arg-type]  # as above
+        chosen: dict[str, Any] = {"splicer": self.splicer, "default": "web"}
+        self.factory = ChannelFactory(
+            HttpSettings(
+                name="test",
+                routes=RouteTable(()),
+                upstreams={"web": HttpUpstream(upstream, connector, timers, timeouts=backends)},
+                forwarding=Forwarding(ForwardedPolicy(), lambda: b"id"),
+                timers=timers,
+                wall=reactor.seconds,
+                random=Random(1),
+                log=self.records.append,
+                **(chosen | settings),
+            ),
+            max_connections=100,
+        )
+        listening: IListeningPort = await listen(reactor, "http", "tcp:0:interface=127.0.0.1", self.factory)
+        self.addCleanup(self.stop, listening, self.factory, self.splicer, self.done)
+        self.upstream = upstream
+        self.where: Any = listening.getHost()
+
+    def keep(self, connection: socket.socket) -> None:
+        self.accepted.append(connection)
+        self.done.wait(PATIENCE)
+
+    async def stop(
+        self, port: IListeningPort, factory: ChannelFactory, splicer: Splicer, done: threading.Event
+    ) -> None:
+        await port.stopListening()
+        factory.abort_all()
+        done.set()
+        await self.until(lambda: factory.connections == 0 and splicer.active == 0)
+        for http in factory.settings.upstreams.values():
+            http.close()
+
+    async def asked(self, client: socket.socket | None = None) -> tuple[socket.socket, socket.socket]:
+        """A client that has asked, and the backend that has read the request."""
+        if client is None:
+            client = socket.create_connection(("127.0.0.1", self.where.port), PATIENCE)
+            self.addCleanup(client.close)
+            client.sendall(GET)
+            await self.until(lambda: bool(self.accepted))
+            self.backend = self.accepted.pop()
+            self.backend.settimeout(PATIENCE)
+        else:
+            client.sendall(GET)
+        await self.thread(receive_head, self.backend)
+        return client, self.backend
+
+    def thread(self, call: Callable[..., T], *arguments: Any) -> "Deferred[T]":
+        return deferToThread(call, *arguments)
+
+    async def until(self, condition: Callable[[], bool]) -> float:
+        begun = reactor.seconds()
+        while not condition():
+            self.assertLess(reactor.seconds() - begun, PATIENCE, f"still not so: {self.records} {self.factory}")
+            await deferLater(reactor, 0.005)
+        return float(reactor.seconds() - begun)
+
+    async def begin(self, size: int, part: int) -> tuple[socket.socket, socket.socket]:
+        """A response of ``size`` bytes, of which a part has arrived, spliced."""
+        client, backend = await self.asked()
+        sending = self.thread(backend.sendall, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * part)
+        await self.thread(receive_head, client)
+        await self.thread(receive, client, part)
+        await sending
+        self.assertEqual(self.splicer.active, 1)
+        return client, backend
+
+    async def ends(self, termination: Termination, size: int) -> None:
+        await self.until(lambda: bool(self.records))
+        (record,) = self.records
+        self.assertEqual((record.termination, record.bytes_out), (termination, size))
+        self.assertEqual((self.splicer.active, self.upstream.active), (0, 0))
+
+    async def test_bodies_one_after_another(self) -> None:
+        """Large and small bodies take turns on one connection, identical and counted, and both connections are kept."""
+        await self.serve()
+        client: socket.socket | None = None
+        sizes = [16 * MEGA, 10, 262_144, 3 * MEGA + 1, 0, 700_000]
+        for size in sizes:
+            client, backend = await self.asked(client)
+            body = random.randbytes(size)
+            sending = self.thread(backend.sendall, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body)
+            head = await self.thread(receive_head, client)
+            self.assertIn(b"Content-Length: %d\r\n" % size, head)
+            self.assertTrue(await self.thread(receive, client, size) == body)
+            await sending
+            await self.until(lambda: self.upstream.active == 0)
+        self.assertEqual([record.bytes_out for record in self.records], sizes)
+        self.assertEqual({record.termination for record in self.records}, {Termination.DONE})
+        self.assertTrue(3 <= self.splicer.begun <= 4, self.splicer)
+        self.assertEqual(self.splicer.active, 0)
+
+    async def test_a_body_that_is_cut_off(self) -> None:
+        """A backend that ends in order, or resets, within a spliced body: the client is reset too."""
+        for how, termination in (("end", Termination.TRUNCATED_RESPONSE), ("reset", Termination.BACKEND_RESET)):
+            with self.subTest(how=how):
+                await self.serve()
+                client, backend = await self.begin(8 * MEGA, MEGA)
+                if how == "end":
+                    backend.shutdown(socket.SHUT_WR)
+                else:
+                    reset(backend)
+                self.assertEqual(await self.thread(fate, client), "reset")
+                await self.ends(termination, MEGA)
+
+    async def test_bytes_after_the_body(self) -> None:
+        """What a backend sends after the body is no part of it, and its connection is not used again."""
+        await self.serve()
+        client, backend = await self.begin(2 * MEGA, MEGA)
+        sending = self.thread(backend.sendall, b"x" * MEGA + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        self.assertEqual(await self.thread(receive, client, MEGA), b"x" * MEGA)
+        await sending
+        await self.ends(Termination.DONE, 2 * MEGA)
+        self.assertEqual(await self.thread(fate, backend), "reset")
+        client.settimeout(0.2)
+        with self.assertRaises(TimeoutError):
+            await self.thread(client.recv, 1)
+
+    async def test_a_client_that_leaves(self) -> None:
+        """A client that closes or resets while the backend is silent is noticed at once, and the backend cut off."""
+        for leave in (socket.socket.close, reset):
+            with self.subTest(leave=leave):
+                await self.serve()
+                client, backend = await self.begin(8 * MEGA, MEGA)
+                leave(client)
+                self.assertLess(await self.until(lambda: bool(self.records)), 1.0)
+                await self.ends(Termination.CLIENT_LEFT, MEGA)
+                self.assertEqual(await self.thread(fate, backend), "reset")
+
+    async def test_a_client_that_stops_reading(self) -> None:
+        """A client that reads nothing stops the backend, and is given up after ``timeouts.write``."""
+        much = b"x" * 64 * MEGA  # made before the clocks run: that takes a while
+        await self.serve(BackendTimeouts(idle=0.8), timeouts=ClientTimeouts(write=2.0))
+        client, backend = await self.begin(1 << 30, MEGA)
+        backend.settimeout(0.3)
+        with self.assertRaises((TimeoutError, ConnectionResetError, BrokenPipeError)):
+            await self.thread(backend.sendall, much)
+        await self.until(lambda: bool(self.records))
+        self.assertEqual(self.records[0].termination, Termination.CLIENT_WRITE_TIMEOUT)
+        self.assertEqual(await self.thread(fate, client), "reset")
+
+    async def test_a_backend_that_is_silent(self) -> None:
+        """Silence within a spliced body is the backend's idle timeout; moving holds it off."""
+        await self.serve(BackendTimeouts(idle=1.0))
+        client, backend = await self.begin(8 * MEGA, MEGA)
+        for _ in range(3):
+            await deferLater(reactor, 0.5)  # not synchronisation: it is the time that must not end it
+            sending = self.thread(backend.sendall, b"x" * MEGA)
+            await self.thread(receive, client, MEGA)
+            await sending
+        self.assertEqual(self.records, [])
+        self.assertEqual(await self.thread(fate, client), "reset")
+        await self.ends(Termination.BACKEND_IDLE_TIMEOUT, 4 * MEGA)
+
+    async def test_abort_all(self) -> None:
+        """A shutdown cuts what is spliced."""
+        await self.serve()
+        client, backend = await self.begin(8 * MEGA, MEGA)
+        self.factory.abort_all()
+        await self.ends(Termination.SHUTDOWN, MEGA)
+        self.assertEqual({await self.thread(fate, end) for end in (client, backend)}, {"reset"})
+
+    async def test_what_is_not_spliced(self) -> None:
+        """A chunked body, a small one, the answer to HEAD, and any with ``splice = 0`` are not spliced."""
+        body = b"x" * MEGA
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n" + body + b"\r\n0\r\n\r\n"
+        for answer, settings in (
+            (chunked, {}),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + body[:200_000], {}),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + body, {"splice": 0}),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + body, {"splicer": None}),
+        ):
+            with self.subTest(answer=answer[:60], settings=settings):
+                await self.serve(**settings)
+                client, backend = await self.asked()
+                sending = self.thread(backend.sendall, answer)
+                await self.thread(receive_head, client)
+                await self.thread(receive, client, len(answer.partition(b"\r\n\r\n")[2]))
+                await sending
+                await self.until(lambda: bool(self.records))
+                self.assertEqual(self.records[0].termination, Termination.DONE)
+                self.assertEqual(self.splicer.begun, 0)

@@ -28,6 +28,7 @@ from urllib.request import urlopen
 TICKS = os.sysconf("SC_CLK_TCK")
 TWISTD = Path(sys.executable).with_name("twistd")
 ORIGIN_PORTS = (19001, 19002)
+ORIGINS = tuple(f"127.0.0.1:{port}" for port in ORIGIN_PORTS)
 BODY = "0123456789abcdef" * 64
 """What the origin answers: 1 KiB."""
 
@@ -179,10 +180,13 @@ class Lab:
   proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $remote_addr; }} }} }}"""
         return self.start(["nginx", "-c", self.write(f"nginx-{mode}.conf", text)], port)
 
-    def haproxy(self, mode: str) -> Running:
-        """HAProxy, one thread."""
+    def haproxy(self, mode: str, addresses: Sequence[str] = ORIGINS, options: str = "check") -> Running:
+        """HAProxy, one thread.
+
+        :param options: of each server.
+        """
         port = self.port()
-        servers = "\n".join(f"  server s{number} 127.0.0.1:{number} check" for number in ORIGIN_PORTS)
+        servers = "\n".join(f"  server s{n} {address} {options}" for n, address in enumerate(addresses))
         text = f"""global
   nbthread 1
   no strict-limits
@@ -198,7 +202,7 @@ frontend f
   {"option forwardfor" if mode == "http" else ""}
   default_backend b
 backend b
-  balance roundrobin
+  balance random(2)
 {servers}
 """
         return self.start(["haproxy", "-db", "-f", self.write(f"haproxy-{mode}.cfg", text)], port)
@@ -206,7 +210,7 @@ backend b
     def ours(
         self,
         mode: str,
-        servers: Sequence[str] = tuple(f"127.0.0.1:{port}" for port in ORIGIN_PORTS),
+        servers: Sequence[str] = ORIGINS,
         *,
         reactor: str = "",
         upstream: str = "",
@@ -233,8 +237,8 @@ timeouts = {{ keep_alive = "600s" }}
 path = "{self.dir / str(port)}.access"
 """
         words = ["--reactor", reactor] if reactor else []
-        options = ["-n", "--pidfile=", *words, "balancer", "--config", self.write(f"{port}.toml", text)]
-        return self.start([TWISTD, *options], port)
+        file = self.write(f"{port}.toml", text)
+        return self.start([TWISTD, "-n", "--pidfile=", *words, "balancer", "--config", file], port)
 
     def _nginx_head(self, name: str) -> str:
         own = f"pid {self.dir / name}.pid; error_log {self.dir / name}.err;"
@@ -251,7 +255,18 @@ def load(running: Running, connections: int, seconds: float, *words: str, warm: 
     :param words: further arguments of wrk.
     :param warm: seconds of load before those that are measured; rate and percentile are of all of it.
     """
-    argv = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", f"-c{connections}", f"-d{ceil(warm + seconds) + 1}s", "--latency", "--timeout", "10s"]
+    argv = [
+        "taskset",
+        "-c",
+        LOAD_CPU,
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{ceil(warm + seconds) + 1}s",
+        "--latency",
+        "--timeout",
+        "10s",
+    ]
     url = f"http://127.0.0.1:{running.port}/1k"
     process = subprocess.Popen([*argv, *words, url], stdout=subprocess.PIPE, text=True)
     time.sleep(warm)

@@ -102,7 +102,7 @@ def verdict(case: str, subjects: dict[str, dict[str, float | str]]) -> str:
 
 def rows(results: Results) -> list[tuple[str, ...]]:
     """The medians; the ratio is to the first peer of the case."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for case, subjects in results.items():
         base = float(next(iter(subjects.values()))["cpu"])
         for name, row in subjects.items():

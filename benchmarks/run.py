@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from figures import publish, table
+from lab import TWISTD, enter_network
 from picture import Bar, picture
 
 HERE = Path(__file__).resolve().parent
 COMPARE = HERE.parent.parent / "shared" / "bench" / "compare.py"
-TWISTD = Path(sys.executable).with_name("twistd")
 PICTURE = HERE / "comparison.svg"
 
 COMMAND = (
@@ -89,6 +89,8 @@ def cost(row: dict[str, float | str]) -> str:
 
 def verdict(case: str, subjects: dict[str, dict[str, float | str]]) -> str:
     """The bars of a case, and whether ours holds them."""
+    if subjects[OURS].get("bad"):
+        return "**not met** (failures)"
     ours = float(subjects[OURS]["cpu"])
     bars = [("", "haproxy", CASES[case].bar), (" of Caddy", "caddy", CASES[case].caddy)]
     words = []
@@ -146,6 +148,7 @@ def main() -> int:
         parser.error(f"no command line of ours for {', '.join(unknown)}; there are {', '.join(CASES)}")
     if not arguments.compare.exists():
         parser.error("compare.py is not beside this checkout; name it with --compare PATH")
+    enter_network()  # whose ports are free: an origin that somebody left behind would answer in place of compare.py's
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         told = ["--only", ",".join(cases), "--rounds", arguments.rounds, "--duration", arguments.duration]
         told += ["--peers", arguments.peers, "--json", out.name]

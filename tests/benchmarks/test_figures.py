@@ -84,3 +84,8 @@ class Verdicts(SynchronousTestCase):
         self.assertEqual(self.verdict(haproxy=10.0, balancer=22.0), "met (<= 2.2)")
         self.assertEqual(self.verdict(haproxy=10.0, balancer=23.0), "**not met** (<= 2.2)")
         self.assertIn("**not met** (<= 0.5 of Caddy: 0.60)", self.verdict(haproxy=20.0, caddy=40.0, balancer=24.0))
+
+    def test_failures(self) -> None:
+        """Whoever fails a request holds no bar, however cheap it is."""
+        subjects = {"haproxy": {"cpu": 10.0}, "balancer": {"cpu": 1.0, "bad": "Socket errors"}}
+        self.assertEqual(run.verdict("L7", subjects), "**not met** (failures)")

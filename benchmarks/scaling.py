@@ -15,7 +15,7 @@ Linux, Debian packages: haproxy nginx wrk. Some minutes.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -120,21 +120,19 @@ end
 """Asks for every route in turn."""
 
 
-def rows_of(series: Callable[[Lab], Iterator[list[Subject]]], seconds: float, rounds: int) -> Iterator[tuple[str, ...]]:
+def rows_of(series: Iterator[list[Subject]], seconds: float, rounds: int) -> Iterator[tuple[str, ...]]:
     """The rows of one kind: every subject in turn, so many times, so that what else the machine does meets all."""
-    with Lab() as lab:
-        lab.origin()
-        for subjects in series(lab):
-            samples: dict[Subject, list[Sample]] = {subject: [] for subject in subjects}
-            for _ in range(rounds):
-                for subject in subjects:
-                    warm = 1 + subject.clients / 2000
-                    samples[subject].append(load(subject.running, subject.clients, seconds, *subject.words, warm=warm))
-            lowest: dict[str, float] = {}
+    for subjects in series:
+        samples: dict[Subject, list[Sample]] = {subject: [] for subject in subjects}
+        for _ in range(rounds):
             for subject in subjects:
-                yield row(subject, samples[subject], lowest)
-            for running in {subject.running for subject in subjects}:
-                running.stop()
+                warm = 1 + subject.clients / 2000
+                samples[subject].append(load(subject.running, subject.clients, seconds, *subject.words, warm=warm))
+        lowest: dict[str, float] = {}
+        for subject in subjects:
+            yield row(subject, samples[subject], lowest)
+        for running in {subject.running for subject in subjects}:
+            running.stop()
 
 
 def row(subject: Subject, samples: list[Sample], lowest: dict[str, float]) -> tuple[str, ...]:
@@ -182,24 +180,20 @@ def main() -> int:
     if files() < 11000:
         print(f"only {files()} descriptors for a process (ulimit -n): 10,000 backends need more", file=sys.stderr)
     kinds = {"connections": connections, "backends": backends, "routes": routes}
-    grown: list[tuple[str, ...]] = []
-    probed: list[tuple[str, ...]] = []
     for name in arguments.only.split(","):
-        if name == "checks":
-            with Lab() as lab:
-                lab.origin()
-                for cells in checks(lab, arguments.seconds):
-                    print(*cells, sep="  ", flush=True)
-                    probed.append(cells)
-            continue
-        for cells in rows_of(kinds[name], arguments.seconds, arguments.rounds):
-            print(*cells, sep="  ", flush=True)
-            grown.append(cells)
-    if not arguments.dry:
-        if grown:
-            publish("scaling", table(HEAD, grown))
-        if probed:
-            publish("checks", table(CHECKS_HEAD, probed))
+        with Lab() as lab:
+            lab.origin()
+            head: tuple[str, ...] = HEAD
+            if name == "checks":
+                head, source = CHECKS_HEAD, checks(lab, arguments.seconds)
+            else:
+                source = rows_of(kinds[name](lab), arguments.seconds, arguments.rounds)
+            rows = []
+            for cells in source:
+                print(*cells, sep="  ", flush=True)
+                rows.append(cells)
+        if not arguments.dry:
+            publish(name, table(head, rows))
     return 0
 
 

@@ -47,7 +47,7 @@ class Publishing(SynchronousTestCase):
     def test_ours(self) -> None:
         """Our README has a place for every program's figures."""
         text = (HERE / "README.md").read_text()
-        for section in ("comparison", "memory", "scaling", "checks"):
+        for section in ("comparison", "memory", "connections", "backends", "routes", "checks"):
             self.assertIn(f"<!-- {section}: written by its program -->", text)
             self.assertIn(f"<!-- end of {section} -->", text)
 

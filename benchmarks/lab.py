@@ -117,6 +117,7 @@ class Lab:
         self._port = 19100
 
     def __enter__(self) -> "Lab":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends with us
         return self
 
     def __exit__(self, *_: object) -> None:

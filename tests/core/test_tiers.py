@@ -1,6 +1,6 @@
 """Who may be chosen: the available, the backups, all (panic), the waiting; and with which weight."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -162,6 +162,7 @@ class Shares(SynchronousTestCase):
 LETTERS = "udwem0UDWEM"
 
 
+@settings(deadline=None)
 @given(st.text(LETTERS, min_size=1, max_size=8), st.data(), st.sampled_from((0.0, 0.5, 1.0)))
 def test_tally_one_by_one(pattern: str, data: st.DataObject, threshold: float) -> None:
     """A tally that was told of one change after the other says what a new one says; and where it says that the same

@@ -15,8 +15,8 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 lint: $(VENV)/lint.stamp
-	$(VENV)/bin/ruff check balancer tests twisted/plugins etc
-	$(VENV)/bin/ruff format --check balancer tests twisted/plugins etc
+	$(VENV)/bin/ruff check balancer benchmarks tests twisted/plugins etc
+	$(VENV)/bin/ruff format --check balancer benchmarks tests twisted/plugins etc
 
 types: $(VENV)/lint.stamp
 	$(VENV)/bin/mypy

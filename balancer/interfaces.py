@@ -43,7 +43,11 @@ class ISelector(Interface):
     """Picks among the members of one upstream. Built anew when membership or weights change."""
 
     def refresh() -> None:
-        """Some member's ``usable`` flag changed. A selector that precomputes over usable members does so here."""
+        """Some member's ``usable`` flag changed. A selector that precomputes over usable members does so here.
+
+        Called before the next candidates are asked for; with more than a thousand members a tenth of a second may
+        pass, and what is no longer usable is passed over meanwhile.
+        """
 
     def candidates(traits: Traits) -> Iterator[Member] | None:
         """The usable members, best first, each exactly once; whoever asks stops when served.

@@ -1,6 +1,6 @@
-"""Run the side-by-side comparison with our command lines and put the figures into benchmarks/README.md.
+"""Run the side-by-side comparison with our command lines; put table and picture into benchmarks/README.md.
 
-    python benchmarks/run.py [--only L4,L7] [--rounds 3] [--duration 3] [--compare PATH]
+    python benchmarks/run.py [--only L4,L7] [--rounds 3] [--duration 3] [--peers haproxy,nginx,caddy] [--compare PATH]
 
 The comparison itself (origin, peers, load, CPU per request) is compare.py, which is shared by several projects and
 not part of this one: it is looked for in ../shared/bench beside the checkout. Debian packages: haproxy nginx
@@ -12,92 +12,162 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-README = HERE / "README.md"
-COMPARE = HERE.parent.parent / "shared" / "bench" / "compare.py"
-TWISTD = Path(sys.executable).with_name("twistd")
+from figures import publish, table
+from lab import TWISTD, enter_network
+from picture import Bar, picture
 
-OPEN, CLOSE = "<!-- figures: written by benchmarks/run.py -->", "<!-- end of figures -->"
+HERE = Path(__file__).resolve().parent
+COMPARE = HERE.parent.parent / "shared" / "bench" / "compare.py"
+PICTURE = HERE / "comparison.svg"
 
 COMMAND = (
     "exec {twistd} -n --pidfile= --logfile={{dir}}/{case}.log balancer "
-    "{listen} --to {{a}} --to {{b}} --access-log {{dir}}/{case}.access"
+    "{options} --to {{a}} --to {{b}} --access-log {{dir}}/{case}.access"
 )
 """Everything on: active and passive health checks, limits, forwarded headers, the access log to a file."""
 
+TCP = "--tcp 127.0.0.1:{port}"
+HTTP = "--http 127.0.0.1:{port}"
+HTTPS = "--https 127.0.0.1:{port} --cert {cert} --key {key}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What we are started with for a case of compare.py, and the bars of issue 3.
+
+    :ivar options: of `twistd balancer`, with compare.py's own placeholders.
+    :ivar bar: CPU per request over HAProxy's, at most.
+    :ivar caddy: the same over Caddy's.
+    """
+
+    options: str
+    bar: float
+    caddy: float | None = None
+
+
 CASES = {
-    "L4": "tcp",
-    "L4-conn": "tcp",
-    "L4-bulk": "tcp",
-    "L7": "http",
-    "L7-conn": "http",
-    "L7-bulk": "http",
-    "L7-post": "http",
-    "tls": "https",
-    "tls-conn": "https",
+    "L4": Case(TCP, 1.2),
+    "L4-conn": Case(TCP, 2.5),
+    "L4-bulk": Case(TCP, 0.8),
+    "L7": Case(HTTP, 2.2, caddy=0.5),
+    "L7-conn": Case(HTTP, 2.2),
+    "L7-bulk": Case(HTTP, 1.0),
+    "L7-post": Case(HTTP, 2.0),
+    "tls": Case(HTTPS, 3.0),
+    "tls-conn": Case(HTTPS, 2.0),
 }
+
+OURS = "balancer"
+"""What compare.py calls us."""
+
+HEAD = ("case", "subject", "CPU", "ratio", "bar", "rate", "RSS", "failures")
+
+Results = dict[str, dict[str, dict[str, float | str]]]
+"""What compare.py writes: the medians, by case and subject."""
 
 
 def command(case: str) -> str:
     """Our command line for a case, with compare.py's own placeholders left in."""
-    listen = f"--{CASES[case]} 127.0.0.1:{{port}}" + " --cert {cert} --key {key}" * (CASES[case] == "https")
-    return COMMAND.format(twistd=TWISTD, case=case, listen=listen)
+    return COMMAND.format(twistd=TWISTD, case=case, options=CASES[case].options)
 
 
-def table(result: dict[str, dict[str, dict[str, float | str]]]) -> str:
-    """The medians as a Markdown table; the ratio is to the first peer of the case."""
-    lines = ["| case | subject | CPU | ratio | rate | RSS | failures |", "|---|---|---|---|---|---|---|"]
-    for case, subjects in result.items():
+def served() -> list[str]:
+    """The cases that this balancer has the options for."""
+    told = subprocess.run([TWISTD, "balancer", "--help"], capture_output=True, text=True).stdout
+    return [name for name, case in CASES.items() if case.options.split()[0] in told]
+
+
+def cost(row: dict[str, float | str]) -> str:
+    """CPU with its unit."""
+    unit = str(row["unit"])
+    return f"{float(row['cpu']):.{2 if unit == 's/GiB' else 1}f} {unit}"
+
+
+def verdict(case: str, subjects: dict[str, dict[str, float | str]]) -> str:
+    """The bars of a case, and whether ours holds them."""
+    if subjects[OURS].get("bad"):
+        return "**not met** (failures)"
+    ours = float(subjects[OURS]["cpu"])
+    bars = [("", "haproxy", CASES[case].bar), (" of Caddy", "caddy", CASES[case].caddy)]
+    words = []
+    for of, peer, bar in bars:
+        if bar is not None and peer in subjects:
+            ratio = ours / float(subjects[peer]["cpu"])
+            held = "met" if ratio <= bar else "**not met**"
+            words.append(f"{held} (<= {bar:g}{of})" if not of else f"{held} (<= {bar:g}{of}: {ratio:.2f})")
+    return ", ".join(words)
+
+
+def rows(results: Results) -> list[tuple[str, ...]]:
+    """The medians; the ratio is to the first peer of the case."""
+    found: list[tuple[str, ...]] = []
+    for case, subjects in results.items():
         base = float(next(iter(subjects.values()))["cpu"])
         for name, row in subjects.items():
-            rate_unit = "GiB/s" if case.endswith("-bulk") else "req/s"
-            digits = 2 if case.endswith("-bulk") else 1
-            cpu, rate = float(row["cpu"]), float(row["rate"])
+            bulk = row["unit"] == "s/GiB"
+            rate = f"{float(row['rate']):.2f} GiB/s" if bulk else f"{float(row['rate']):.0f} req/s"
+            bar = verdict(case, subjects) if name == OURS else ""
             memory = f"{float(row['rss_mib']):.0f} MiB"
-            cells = [
-                case,
-                name,
-                f"{cpu:.{digits}f} {row['unit']}",
-                f"{cpu / base:.2f}",
-                f"{rate:.{digits}f} {rate_unit}",
-            ]
-            lines.append(f"| {' | '.join([*cells, memory, str(row['bad'] or 'none')])} |")
-    return "\n".join(lines)
+            ratio = f"{float(row['cpu']) / base:.2f}"
+            found.append((case, name, cost(row), ratio, bar, rate, memory, str(row["bad"] or "none")))
+    return found
+
+
+def drawn(results: Results) -> str:
+    """The picture of it."""
+    bars = {
+        case: [
+            Bar(name, float(row["cpu"]) / float(next(iter(subjects.values()))["cpu"]), cost(row))
+            for name, row in subjects.items()
+        ]
+        for case, subjects in results.items()
+    }
+    limits = {name: case.bar for name, case in CASES.items()}
+    title = f"CPU per request as a multiple of HAProxy's (the mark: our bar), {datetime.now(UTC):%Y-%m-%d}"
+    return picture(bars, limits, title)
 
 
 def main() -> int:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="L4,L7", help="comma-separated cases (default L4,L7)")
+    parser.add_argument("--only", default="", help="comma-separated cases (default: every one we have the options for)")
     parser.add_argument("--rounds", default="3")
     parser.add_argument("--duration", default="3", help="seconds per measurement")
+    parser.add_argument("--peers", default="haproxy,nginx,caddy")
+    parser.add_argument("--reactor", default="", help="for twistd --reactor (default: what we pick by ourselves)")
     parser.add_argument("--compare", type=Path, default=COMPARE, help="where compare.py is")
-    parser.add_argument("--dry", action="store_true", help="print the table and leave the README as it is")
+    parser.add_argument("--dry", action="store_true", help="print the table and leave README and picture as they are")
     arguments = parser.parse_args()
-    unknown = [case for case in arguments.only.split(",") if case not in CASES]
+    cases = arguments.only.split(",") if arguments.only else served()
+    unknown = [case for case in cases if case not in CASES]
     if unknown:
         parser.error(f"no command line of ours for {', '.join(unknown)}; there are {', '.join(CASES)}")
     if not arguments.compare.exists():
         parser.error("compare.py is not beside this checkout; name it with --compare PATH")
+    enter_network()  # whose ports are free: an origin that somebody left behind would answer in place of compare.py's
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        told = ["--only", arguments.only, "--rounds", arguments.rounds, "--duration", arguments.duration]
-        ours = [word for case in arguments.only.split(",") for word in ("--cmd", f"{case}={command(case)}")]
-        done = subprocess.run([sys.executable, str(arguments.compare), *told, "--json", out.name, *ours])
+        told = ["--only", ",".join(cases), "--rounds", arguments.rounds, "--duration", arguments.duration]
+        told += ["--peers", arguments.peers, "--json", out.name]
+        for case in cases:
+            line = command(case)
+            if arguments.reactor:
+                line = line.replace(" -n ", f" -n --reactor {arguments.reactor} ", 1)
+            told += ["--cmd", f"{case}={line}"]
+        done = subprocess.run([sys.executable, str(arguments.compare), *told])
         if done.returncode:
             return done.returncode
-        figures = table(json.load(out))
+        results: Results = json.load(out)
+    started = {case: subjects for case, subjects in results.items() if OURS in subjects}
+    figures = table(HEAD, rows(started))
     print(figures)
     if not arguments.dry:
-        before, _, rest = README.read_text().partition(OPEN)
-        after = rest.partition(CLOSE)[2]
-        said = (
-            f"`python benchmarks/run.py {' '.join(sys.argv[1:])}`, {datetime.now(UTC):%Y-%m-%d}, the default reactor:"
-        )
-        README.write_text(f"{before}{OPEN}\n\n{said.replace(' `,', '`,')}\n\n{figures}\n\n{CLOSE}{after}")
-    return 0
+        PICTURE.write_text(drawn(started))
+        publish("comparison", f"![the table as bars]({PICTURE.name})\n\n{figures}")
+    return 0 if len(started) == len(cases) else 1
 
 
 if __name__ == "__main__":

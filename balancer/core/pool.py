@@ -14,6 +14,11 @@ from typing_extensions import Doc
 
 from balancer.core.units import CountOrZero, Seconds
 
+SURGE = 1.0
+"""Seconds for which more than ``idle`` are kept. Each of them carried a request that long ago, so under a load of many
+clients at one time they are about to be needed again; closed at once, every other request pays a connect. (HAProxy
+too lets a surplus go by and by: its pool-purge-delay is 5 s.)"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolPolicy:
@@ -23,12 +28,8 @@ class PoolPolicy:
 
     idle: Annotated[
         CountOrZero,
-        Doc(
-            "Idle connections kept per backend; 0 closes each after its response. Fewer than are in use at one "
-            "time close connections only to open them again: with 64 clients on two servers and 32 kept, a tenth "
-            "of the requests opened a new one."
-        ),
-    ] = 128
+        Doc("Idle connections kept per backend for longer than a second; 0 closes each after its response."),
+    ] = 32
     idle_timeout: Annotated[
         Seconds, Doc("Seconds an idle connection is kept; below the backend's own keep-alive timeout.")
     ] = 55.0
@@ -69,6 +70,11 @@ class Pool(Generic[C]):
     def __repr__(self) -> str:
         return f"<Pool idle={len(self._idle)}/{self.policy.idle}>"
 
+    @property
+    def surplus(self) -> int:
+        """How many there are above the limit."""
+        return max(0, len(self._idle) - self.policy.idle)
+
     def take(self, now: float) -> C | None:
         """The most recently used connection that is alive and not too old. Those found dead are dropped: whoever
         owns them sees their close, so there is nothing left to do for them; one too old stays for :meth:`expire`."""
@@ -83,16 +89,14 @@ class Pool(Generic[C]):
 
     def put(self, connection: C, now: float) -> Sequence[C]:
         """Keep a connection whose response is finished. Returns those to close: itself, where it may carry no
-        more requests or none are kept, or the oldest, where the pool is over its limit."""
+        more requests or none are kept, or the oldest, where the pool has been over its limit for :data:`SURGE`."""
         policy = self.policy
         if not policy.idle or (policy.requests and connection.requests >= policy.requests):
             return [connection]
         connection.idle_since = now
         idle = self._idle
         idle.append(connection)
-        if len(idle) <= policy.idle:
-            return _NONE
-        return [idle.popleft() for _ in range(len(idle) - policy.idle)]
+        return self.expire(now) if len(idle) > policy.idle else _NONE
 
     def remove(self, connection: C) -> bool:
         """Forget a connection that closed by itself; ``False`` where it was not idle."""
@@ -103,10 +107,13 @@ class Pool(Generic[C]):
         return True
 
     def expire(self, now: float) -> list[C]:
-        """Those idle for too long, to be closed."""
-        idle = self._idle
+        """Those idle for too long, to be closed: the surplus for :data:`SURGE`, the others for their timeout."""
+        idle, policy = self._idle, self.policy
         old = []
-        while idle and now - idle[0].idle_since >= self.policy.idle_timeout:
+        while idle:
+            limit = min(SURGE, policy.idle_timeout) if len(idle) > policy.idle else policy.idle_timeout
+            if now - idle[0].idle_since < limit:
+                break
             old.append(idle.popleft())
         return old
 

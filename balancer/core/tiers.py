@@ -12,27 +12,104 @@ RAMP_STEPS = 10
 """Slow start raises a weight in this many steps; weights are scaled by it meanwhile, so that 1 can be divided."""
 
 
-def usable(members: Sequence[Member], threshold: float) -> tuple[frozenset[Member], bool]:
-    """Who may be chosen, and whether that is panic.
+READY, BACKUP, WAITS, AVAILABLE, EJECTED = 1, 2, 4, 8, 16
+"""What matters of a member for whether it may be chosen; together its standing, a number from 0 to 31. READY: of some
+weight, and not taken out by the operator."""
 
-    The available primaries, where they are at least the ``threshold`` share of all primaries; with them the available
-    backups, where they are fewer; where no backup is available all primaries (panic). Members of weight 0 and
-    those the operator took out do not count, and those that wait for a first probe neither help nor hurt.
+_ALL = range(32)
+_READY = sum(1 << standing for standing in _ALL if standing & READY)
+_BACKUP = sum(1 << standing for standing in _ALL if standing & BACKUP)
+_WAITS = sum(1 << standing for standing in _ALL if standing & WAITS)
+_AVAILABLE = sum(1 << standing for standing in _ALL if standing & AVAILABLE)
+_EJECTED = sum(1 << standing for standing in _ALL if standing & EJECTED)
+
+
+def standing(member: Member) -> int:
+    """The member's present standing."""
+    spec, backend = member.spec, member.backend
+    ready = spec.weight and backend.admin is AdminState.READY
+    return (
+        (READY if ready else 0)
+        | (BACKUP if spec.backup else 0)
+        | (WAITS if backend.waits else 0)
+        | (AVAILABLE if backend.available else 0)
+        | (EJECTED if backend.ejected_until is not None else 0)
+    )
+
+
+class Tally:
+    """How many members there are of each standing, and so which standings serve.
+
+    One change costs the same among ten members and ten thousand: as long as the same standings serve, it is a matter
+    of the one member.
+
+    :ivar serving: the standings whose members may be chosen, as a set of bits.
+    :ivar panic: whether that is panic.
     """
-    ready = [member for member in members if member.spec.weight and member.backend.admin is AdminState.READY]
-    primaries = [member for member in ready if not member.spec.backup]
-    # Where there is no primary at all the backups are the tier that serves, and there is nothing behind them.
-    tier, spare = (primaries, [member for member in ready if member.spec.backup]) if primaries else (ready, [])
-    counted = [member for member in tier if not member.backend.waits]
-    available = [member for member in counted if member.backend.available]
-    if available and len(available) >= threshold * len(counted):
-        return frozenset(available), False
-    helped = available + [member for member in spare if member.backend.available]
-    if len(helped) > len(available):
-        return frozenset(helped), False  # a backup that answers is better than a primary known to be dead
-    if counted and threshold:
-        return frozenset(tier), True
-    return frozenset(member for member in ready if member.backend.waits), False
+
+    __slots__ = ("_counts", "_standings", "_threshold", "panic", "serving")
+
+    def __init__(self, members: Sequence[Member], threshold: float) -> None:
+        self._threshold = threshold
+        self._standings = {member: standing(member) for member in members}
+        self._counts = [0] * len(_ALL)
+        for each in self._standings.values():
+            self._counts[each] += 1
+        self.serving, self.panic = self._decide()
+
+    def __repr__(self) -> str:
+        return f"<Tally of {len(self._standings)}{' panic' if self.panic else ''}>"
+
+    @property
+    def ejected(self) -> int:
+        """How many are ejected."""
+        return self._count(_EJECTED)
+
+    def usable(self, member: Member) -> bool:
+        """Whether it may be chosen."""
+        return self.serving >> self._standings[member] & 1 == 1
+
+    def update(self, member: Member) -> bool:
+        """Take a member's new standing. Returns whether other standings serve now, so that all are to be asked."""
+        counts, standings = self._counts, self._standings
+        counts[standings[member]] -= 1
+        standings[member] = now = standing(member)
+        counts[now] += 1
+        before = self.serving
+        self.serving, self.panic = self._decide()
+        return self.serving != before
+
+    def _decide(self) -> tuple[int, bool]:
+        """Which standings serve, and whether that is panic.
+
+        The available primaries, where they are at least the threshold's share of all primaries; with them the
+        available backups, where they are fewer; where no backup is available all primaries (panic). Members of
+        weight 0 and those the operator took out do not count, and those that wait for a first probe neither help nor
+        hurt.
+        """
+        count = self._count
+        # Where there is no primary at all the backups are the tier that serves, and there is nothing behind them.
+        primaries = _READY & ~_BACKUP
+        tier, spare = (primaries, _READY & _BACKUP) if count(primaries) else (_READY, 0)
+        counted = count(tier & ~_WAITS)
+        available = count(tier & ~_WAITS & _AVAILABLE)
+        if available and available >= self._threshold * counted:
+            return tier & ~_WAITS & _AVAILABLE, False
+        if count(spare & _AVAILABLE):
+            # A backup that answers is better than a primary known to be dead.
+            return (tier & ~_WAITS & _AVAILABLE) | (spare & _AVAILABLE), False
+        if counted and self._threshold:
+            return tier, True
+        return _READY & _WAITS, False
+
+    def _count(self, standings: int) -> int:
+        return sum(number for each, number in enumerate(self._counts) if number and standings >> each & 1)
+
+
+def usable(members: Sequence[Member], threshold: float) -> tuple[frozenset[Member], bool]:
+    """Who may be chosen, and whether that is panic; a :class:`Tally` keeps the answer while verdicts change."""
+    tally = Tally(members, threshold)
+    return frozenset(member for member in members if tally.usable(member)), tally.panic
 
 
 def weights(members: Sequence[Member], slow_start: float, now: float) -> tuple[list[int], float]:

@@ -53,6 +53,14 @@ class UpstreamPolicy:
     )
 
 
+MANY = 1000
+"""Members above which the selector does not hear of every verdict at once: making its tables anew takes time that
+grows with them (10 ms for 10,000), and after a start, or when a network comes back, thousands turn one by one."""
+
+REFRESH = 0.1
+"""Seconds for which it is left alone then. Who turned unusable is passed over meanwhile, and where nobody else is left
+it is told at once; who turned usable waits that long at most."""
+
 SelectorBuilder = Callable[[Sequence[Member]], ISelector]
 
 
@@ -88,9 +96,12 @@ class Upstream:
         self.revision = 0
         self.selector = build_selector(())
         self._build_selector = build_selector
-        self._known: AbstractSet[Member] = frozenset()
+        self._known: dict[Backend, Member] = {}
+        self._tally = tiers.Tally((), policy.panic_threshold)
         self._panic_told = False
         self._next_tick = inf
+        self._stale = False  # the selector does not know who is usable now
+        self._refreshed = -inf
 
     def __repr__(self) -> str:
         usable = sum(member.usable for member in self.members)
@@ -145,8 +156,20 @@ class Upstream:
     # -- verdicts -----------------------------------------------------------------------------------------------
 
     def backend_changed(self, backend: Backend, event: Event) -> None:
-        """A verdict of a member changed: settle who is usable."""
-        self._settle(self.members, event.at)
+        """A verdict of a member changed: settle who is usable. It costs the same among ten members and ten thousand,
+        unless it turns what serves (panic, backups) or weights change with it (slow start)."""
+        member = self._known.get(backend)
+        if member is None:
+            return
+        if self.policy.slow_start or self._tally.update(member):
+            self._settle(self.members, event.at)
+            return
+        self.panic = self._tally.panic
+        self._next_tick = min(self._next_tick, backend.ejected_until or inf)
+        usable = self._tally.usable(member)
+        if member.usable is not usable:
+            member.usable, self._stale = usable, True
+            self.revision += 1
 
     def backend_settled(self, backend: Backend, event: Event) -> None:
         """Every upstream that shares the backend has settled: act on it."""
@@ -172,21 +195,36 @@ class Upstream:
         The selector is built anew only where asked for or where weights changed, else it keeps what it learnt.
         """
         weights, next_step = tiers.weights(members, self.policy.slow_start, now)
-        chosen, self.panic = tiers.usable(members, self.policy.panic_threshold)
+        self._tally = tally = tiers.Tally(members, self.policy.panic_threshold)
+        self.panic = tally.panic
         turned = False
         for member, weight in zip(members, weights, strict=True):
             if member.weight != weight:
                 member.weight, build = weight, True
-            if member.usable is not (member in chosen):
+            if member.usable is not tally.usable(member):
                 member.usable, turned = not member.usable, True
         self._next_tick = min((m.backend.ejected_until or inf for m in members), default=inf)
         self._next_tick = min(self._next_tick, next_step)
         if build:
             self.members, self.selector = members, self._build_selector(members)
-            self._known = frozenset(members)
+            self._known = {member.backend: member for member in members}
+            self._stale = False
         elif turned:
-            self.selector.refresh()
+            self._stale = True
         self.revision += build or turned
+
+    def refreshed(self, now: float, at_once: bool = False) -> ISelector | None:
+        """The selector, which now knows who is usable; with very many members it may know it a little later.
+
+        :param at_once: let it know now; ``None`` where it knows already.
+        """
+        if self._stale and (at_once or len(self.members) <= MANY or now - self._refreshed >= REFRESH):
+            self._stale = False
+            self._refreshed = now
+            self.selector.refresh()
+        elif at_once:
+            return None
+        return self.selector
 
     def _conclude(self, now: float) -> None:
         """A change is complete everywhere: tell of panic, end ejections beyond their share, let waiters try."""
@@ -195,7 +233,7 @@ class Upstream:
             available = sum(member.backend.available for member in self.members)
             kind, words = (PanicEntered, "all are used") if self.panic else (PanicLeft, "only those are used")
             self._tell(kind(now, self.name, f"{available} of {len(self.members)} backends available: {words}"))
-        backend = tiers.surplus(self.members, self.policy.outlier.max_share)
+        backend = tiers.surplus(self.members, self.policy.outlier.max_share) if self._tally.ejected else None
         if backend is not None:
             backend.readmit(f"too few are left in {self.name} to do without it", now)  # comes back here by itself
         if self.line:
@@ -220,7 +258,7 @@ class Upstream:
         if outcome.failure is not None:
             if outcome.failure or backend.failures_in_row:
                 outlier.record(self.policy.outlier, backend, outcome, now)
-            if lease.member in self._known:  # a selector hears only of the members it was built with
+            if self._known.get(backend) is lease.member:  # a selector hears only of the members it was built with
                 latency = now - lease.started if lease.latency is None else lease.latency
                 self.selector.observe(lease.member, latency, now)
         if backend.max_connections:
@@ -264,7 +302,8 @@ class Placement:
             self.full = False
             self._revision = upstream.revision
             # Where no selector has a key for it, any member will do: better than none.
-            self._candidates = upstream.selector.candidates(self.traits) or iter(upstream.members)
+            selector = upstream.refreshed(now) or upstream.selector
+            self._candidates = selector.candidates(self.traits) or iter(upstream.members)
         for member in self._candidates:
             backend = member.backend
             if not member.usable or backend in self.tried:
@@ -275,7 +314,10 @@ class Placement:
                 self.tried.append(backend)
                 return Lease(upstream, member, now)
         # One that was full at an earlier call may have room by now, and its vacancy is not announced to us again.
-        return self.again(now) if resumed and self.full else None
+        # And where the selector was behind, there may be members that it did not know to be usable.
+        if (resumed and self.full) or upstream.refreshed(now, at_once=True) is not None:
+            return self.again(now)
+        return None
 
     def again(self, now: float) -> Lease | None:
         """After a wait: the candidates anew, without those already tried."""

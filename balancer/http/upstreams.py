@@ -5,10 +5,10 @@ idle for too long or when their backend left or was taken out. One object serves
 that they share connections. It never looks at a request.
 """
 
-from balancer.core.events import Event
+from balancer.core.events import ConfigApplied, Drained, Event, Maintained, MembersChanged
 from balancer.core.lease import Lease
 from balancer.core.model import AdminState, Backend
-from balancer.core.pool import Pool, PoolPolicy
+from balancer.core.pool import SURGE, Pool, PoolPolicy
 from balancer.core.timeouts import BackendTimeouts
 from balancer.core.upstream import Upstream
 from balancer.http.backend import BackendConnection, BackendUser
@@ -55,6 +55,7 @@ class HttpUpstream:
         self._tls = tls
         self._pools: dict[Backend, Pool[BackendConnection]] = {}
         self._sweep: Timer | None = None
+        self._surging = False  # the sweep is to come soon, for there are more than are to be kept
 
     def __repr__(self) -> str:
         return f"<HttpUpstream {self.upstream.name} idle={self.idle} opened={self.opened}>"
@@ -96,6 +97,9 @@ class HttpUpstream:
             surplus.close()
         if (self._sweep is None or not self._sweep.active) and pool:
             self._arm(self.policy.idle_timeout)
+        if pool.surplus and not self._surging:
+            self._surging = True
+            self._arm(SURGE)
 
     def forget(self, connection: BackendConnection) -> None:
         """It was lost while it was idle."""
@@ -106,8 +110,10 @@ class HttpUpstream:
     def heed(self, event: Event) -> None:
         """Something changed: idle connections to backends that left or were taken out are closed.
 
-        Subscribe it to the registry.
+        Subscribe it to the registry. What probes and traffic say closes nothing; there may be very much of it.
         """
+        if not isinstance(event, MembersChanged | Drained | Maintained | ConfigApplied):
+            return
         for backend in [backend for backend in self._pools if not self._serves(backend)]:
             for connection in self._pools.pop(backend).clear():
                 connection.close()
@@ -136,5 +142,8 @@ class HttpUpstream:
         for pool in self._pools.values():
             for connection in pool.expire(now):
                 connection.close()
-        if self.idle:
+        self._surging = any(pool.surplus for pool in self._pools.values())
+        if self._surging:
+            self._arm(SURGE)
+        elif self.idle:
             self._arm(self.policy.idle_timeout / SWEEPS)

@@ -77,15 +77,15 @@ class Connector:
         :param tls_timeout: seconds for the TLS handshake after it.
         :param bind_address: the local address and port to come from.
         """
-        attempt = Attempt(self, join_address(host, port), protocol, failed, tls, tls_timeout)
-        attempt.begin(host, port, timeout, bind_address)
+        attempt = Attempt(self, host, port, protocol, failed, tls, tls_timeout)
+        attempt.begin(timeout, bind_address)
         return attempt
 
 
 class Attempt:
     """One attempt. (For Twisted it is the client factory of its one connection.)
 
-    :ivar address: where to, ``host:port``.
+    :ivar host: where to, and ``port``.
     :ivar pending: neither connected, nor failed, nor cancelled.
     :ivar handshaking: the TCP connection was made and TLS came next: tells the two apart where it failed.
     """
@@ -100,9 +100,10 @@ class Attempt:
         "_timer",
         "_tls",
         "_tls_timeout",
-        "address",
         "handshaking",
+        "host",
         "pending",
+        "port",
     )
 
     noisy = False
@@ -110,13 +111,15 @@ class Attempt:
     def __init__(
         self,
         owner: Connector,
-        address: str,
+        host: str,
+        port: int,
         protocol: IProtocol,
         failed: Failed,
         tls: TlsClient | None,
         tls_timeout: float,
     ) -> None:
-        self.address = address
+        self.host = host
+        self.port = port
         self.pending = True
         self.handshaking = False
         self._owner = owner
@@ -130,14 +133,19 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt to {self.address} {'pending' if self.pending else 'over'}>"
 
-    def begin(self, host: str, port: int, timeout: float, bind_address: tuple[str, int] | None) -> None:
+    @property
+    def address(self) -> str:
+        """Where to, ``host:port``; made when asked for, as few attempts ever need it."""
+        return join_address(self.host, self.port)
+
+    def begin(self, timeout: float, bind_address: tuple[str, int] | None) -> None:
         """Start; :meth:`Connector.connect` does."""
         self._timeout = timeout
         self._timer = self._owner.timers.schedule(timeout, self._expired)
         reactor = self._owner.reactor
         try:
             # The wheel keeps the time, so Twisted is given none.
-            self._connector = reactor.connectTCP(host, port, self, timeout=None, bindAddress=bind_address)
+            self._connector = reactor.connectTCP(self.host, self.port, self, timeout=None, bindAddress=bind_address)
         except OSError as error:  # an IPv6 zone that does not exist, for example
             reactor.callLater(0, self._fail, Outcome.CONNECT_FAILED, f"{self.address}: {error.strerror or error}")
 

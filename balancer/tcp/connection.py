@@ -56,7 +56,7 @@ class Connection:
         self._opening: Opening | None = None
         self._lease: Lease | None = None
         self._idle: Timer | None = None
-        self._held: list[bytes] = []
+        self._held: list[bytes] | None = None  # most connections never hold anything
         self._held_size = 0
         # Reading stops when one more read might not fit.
         self._limit = settings.buffer - min(CHUNK, settings.buffer // 2)
@@ -130,6 +130,8 @@ class Connection:
         self._opening.begin(ConnectionTraits(source))
 
     def _hold(self, data: bytes) -> None:
+        if self._held is None:
+            self._held = []
         self._held.append(data)
         self._held_size += len(data)
         if self._held_size > self._limit:
@@ -165,7 +167,7 @@ class Connection:
         client.transport.registerProducer(backend.flow, True)
         if self._settings.splice and self._settings.splicer is not None:
             client.bulk_at = backend.bulk_at = self._settings.splice
-        held, self._held = self._held, []
+        held, self._held = self._held, None
         if held:
             backend.transport.writeSequence(held)
         client.flow.resume(HOLD)

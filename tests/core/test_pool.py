@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.pool import Pool, PoolPolicy
+from balancer.core.pool import SURGE, Pool, PoolPolicy
 
 
 class Wire:
@@ -37,9 +37,19 @@ class Pools(SynchronousTestCase):
         self.assertEqual([self.pool.take(1.0), self.pool.take(1.0), self.pool.take(1.0)], [b, a, None])
 
     def test_full(self) -> None:
-        """Beyond the limit the oldest is to be closed."""
+        """Beyond the limit the oldest are to be closed, once nobody needed them for a moment."""
+        a, b, c, d = Wire(), Wire(), Wire(), Wire()
+        self.assertEqual(self.put(a, b, c), [])
+        self.assertEqual(self.pool.surplus, 1)
+        self.assertEqual(self.put(d, now=SURGE), [a, b])
+        self.assertEqual(self.pool.surplus, 0)
+
+    def test_surge_over(self) -> None:
+        """A surplus is to be closed after a moment also where no connection comes back; what is no surplus stays."""
         a, b, c = Wire(), Wire(), Wire()
-        self.assertEqual(self.put(a, b, c), [a])
+        self.put(a, b, c)
+        self.assertEqual((self.pool.expire(SURGE / 2), self.pool.expire(SURGE)), ([], [a]))
+        self.assertEqual(self.pool.expire(9.0), [])
 
     def test_smaller_limit(self) -> None:
         """A limit that was lowered holds from the next connection that comes back."""
@@ -47,7 +57,7 @@ class Pools(SynchronousTestCase):
         wires = [Wire() for _ in range(5)]
         self.put(*wires[:4])
         self.pool.policy = PoolPolicy(idle=1)
-        self.assertEqual(self.put(wires[4]), wires[:4])
+        self.assertEqual(self.put(wires[4], now=SURGE), wires[:4])
 
     def test_worn_out(self) -> None:
         """One that has carried its requests is to be closed, and any where none is kept."""
@@ -94,8 +104,8 @@ class Pools(SynchronousTestCase):
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Any sequence: a connection is in one place only (out, idle, to be closed), never over the limit, never too old,
-    never dead when handed out."""
+    """Any sequence: a connection is in one place only (out, idle, to be closed), never over the limit for long, never
+    too old, never dead when handed out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +146,10 @@ class PoolMachine(RuleBasedStateMachine):
         if self.out:
             wire = self.out.pop(which % len(self.out))
             self.idle.add(wire)
-            self.closed(self.pool.put(wire, self.now))
+            over = self.pool.put(wire, self.now)
+            self.closed(over)
+            assert all(self.now - old.idle_since >= SURGE for old in over if old is not wire)
+            assert wire.requests >= 4 or sum(self.now - old.idle_since >= SURGE for old in self.idle) <= 3
             assert (wire in self.idle) is (wire.requests < 4)
 
     @rule(which=st.integers(0, 9))
@@ -156,7 +169,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def bounded(self) -> None:
-        assert len(self.pool) == len(self.idle) <= 3
+        assert len(self.pool) == len(self.idle)
+        assert self.pool.surplus == max(0, len(self.idle) - 3)
 
 
 TestPoolLaws = PoolMachine.TestCase

@@ -1,6 +1,6 @@
 """Who may be chosen: the available, the backups, all (panic), the waiting; and with which weight."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -157,3 +157,26 @@ class Shares(SynchronousTestCase):
         every = members("eddd")
         every[0].backend.administer(AdminState.DRAIN, "upgrade", 0.0)
         self.assertIsNone(tiers.surplus(every, 0.5))
+
+
+LETTERS = "udwem0UDWEM"
+
+
+@settings(deadline=None)
+@given(st.text(LETTERS, min_size=1, max_size=8), st.data(), st.sampled_from((0.0, 0.5, 1.0)))
+def test_tally_one_by_one(pattern: str, data: st.DataObject, threshold: float) -> None:
+    """A tally that was told of one change after the other says what a new one says; and where it says that the same
+    standings serve, no other member turned."""
+    every = members(pattern)
+    tally = tiers.Tally(every, threshold)
+    for _ in range(4):
+        member = data.draw(st.sampled_from(every))
+        before = {each: tally.usable(each) for each in every}
+        health = data.draw(st.sampled_from(Health))
+        member.backend.judge("tcp", health, "a test", 0.0, waits=health is Health.UNKNOWN)
+        if data.draw(st.booleans()):
+            member.backend.eject(9.0, "a test", 0.0)
+        turned = tally.update(member)
+        fresh = tiers.Tally(every, threshold)
+        assert (tally.serving, tally.panic, tally.ejected) == (fresh.serving, fresh.panic, fresh.ejected)
+        assert turned or all(tally.usable(each) is before[each] for each in every if each is not member)

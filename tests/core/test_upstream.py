@@ -11,7 +11,7 @@ from balancer.core.lease import Lease, Outcome
 from balancer.core.model import AdminState, Backend, Health, Member
 from balancer.core.outlier import OutlierPolicy
 from balancer.core.traits import NOTHING_KNOWN, Traits
-from balancer.core.upstream import NAMED, Placement, Upstream, UpstreamPolicy
+from balancer.core.upstream import MANY, NAMED, REFRESH, Placement, Upstream, UpstreamPolicy
 from balancer.testing.fakes import Backends, InOrder, make_specs, make_upstream
 
 
@@ -510,3 +510,50 @@ class Sharing(SynchronousTestCase):
         self.wait_in(upstream)
         spare.judge("tcp", Health.UP, "connected", 1.0)
         self.assertEqual(self.admitted, ["web"])
+
+
+class Many(SynchronousTestCase):
+    """With very many members a selector hears of verdicts by and by, and nobody notices."""
+
+    def setUp(self) -> None:
+        self.upstream = make_upstream(MANY + 1)
+        self.upstream.place(NOTHING_KNOWN, 0.0).next(0.0)
+        assert isinstance(self.upstream.selector, InOrder)
+        self.selector = self.upstream.selector
+
+    def turn(self, health: Health, count: int, now: float) -> None:
+        """The first members turn one by one, and between any two a request is placed."""
+        for member in self.upstream.members[:count]:
+            member.backend.judge("tcp", health, "a test", now)
+            self.assertIs(member.usable, health is not Health.DOWN)
+            take(self.upstream, now)
+
+    def test_seldom(self) -> None:
+        """However many turn, the selector makes its tables anew once in a while only, and then knows them all."""
+        self.turn(Health.DOWN, 100, 1.0)
+        self.assertEqual(self.selector.refreshed, 1)
+        take(self.upstream, 1.0 + REFRESH)
+        take(self.upstream, 1.0 + REFRESH)
+        self.assertEqual(self.selector.refreshed, 2)
+
+    def test_never_the_unusable(self) -> None:
+        """A member that turned unusable is passed over from that moment."""
+        self.turn(Health.DOWN, 100, 1.0)
+        self.assertIs(take(self.upstream, 1.0).backend, self.upstream.members[100].backend)
+
+    def test_few(self) -> None:
+        """With fewer members it hears of each before the next request is placed."""
+        self.upstream = make_upstream(MANY)
+        self.turn(Health.DOWN, 10, 1.0)
+        assert isinstance(self.upstream.selector, InOrder)
+        self.assertEqual(self.upstream.selector.refreshed, 10)
+
+    def test_nobody_else(self) -> None:
+        """Where those it knows are all tried, it is told at once of those it did not know."""
+        member = self.upstream.members[0]
+        member.backend.judge("tcp", Health.DOWN, "a test", 1.0)
+        take(self.upstream, 1.0)
+        known = [each for each in self.upstream.members if each.usable]
+        self.selector.candidates = lambda traits: iter([] if self.selector.refreshed < 2 else [member, *known])  # type: ignore[method-assign] # tables of before
+        member.backend.judge("tcp", Health.UP, "a test", 1.0)
+        self.assertIs(take(self.upstream, 1.0).backend, member.backend)

@@ -34,9 +34,11 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(bench.http["web"].idle, 1)
 
     def test_limit(self) -> None:
-        """No more are kept than the policy says; the oldest goes."""
+        """For longer than a moment no more are kept than the policy says; the oldest goes."""
         bench = Bench(pool=PoolPolicy(idle=2))
         backends = self.served(bench, 3)
+        self.assertEqual(bench.http["web"].idle, 3)
+        bench.advance(1.5)
         self.assertEqual([backend.closed for backend in backends], ["fin", "open", "open"])
         self.assertEqual(bench.http["web"].idle, 2)
 

@@ -1,0 +1,190 @@
+"""Twisted's asyncio reactor on a loop of uvloop's, whose streams are uvloop's own: ``twistd -r uvloop``.
+
+Files, processes, UDP, threads, signals and timers go the ways of Twisted. TCP and UNIX streams do not: uvloop reads and
+writes them, and :mod:`balancer.net.uvloop_stream` makes Twisted transports of them. Nothing here knows of balancing;
+any Twisted program may use it.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from math import ceil
+from typing import Any
+
+import uvloop
+from twisted.internet import process
+from twisted.internet._signals import _MultiSignalHandling
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IReactorDaemonize
+from twisted.internet.main import installReactor
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.net.uvloop_connector import TcpConnector
+from balancer.net.uvloop_port import TcpPort
+from balancer.net.uvloop_stream import StartPaused, UvloopStream
+
+
+class ChildSignals:
+    """SIGCHLD reaps children. (Twisted's way needs ``signal.set_wakeup_fd``, which uvloop has for itself.)"""
+
+    def __init__(self, reactor: "UvloopReactor") -> None:
+        self._reactor = reactor
+
+    def install(self) -> None:
+        """Reap from now on; and once, for children that ended before."""
+        signal.signal(signal.SIGCHLD, self._ended)
+        signal.siginterrupt(signal.SIGCHLD, False)
+        process.reapAllProcesses()
+
+    def uninstall(self) -> None:
+        """Leave SIGCHLD alone again."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def _ended(self, *_: object) -> None:
+        self._reactor.callFromThread(process.reapAllProcesses)
+
+
+@implementer(IReactorDaemonize)
+class UvloopReactor(AsyncioSelectorReactor):
+    """See the module.
+
+    :param loop: a loop of uvloop's; a new one where none is given.
+    :ivar loop: it.
+    :ivar transports: every stream that is connected.
+    """
+
+    _log = Logger()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.transports: set[UvloopStream] = set()
+        self._just_opened: list[Coroutine[Any, Any, Any]] = []
+        self._due: float | None = None
+        self._use(loop or uvloop.new_event_loop())
+        super().__init__(self.loop)
+
+    def _use(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = self._asyncioEventloop = loop
+        loop.set_exception_handler(self._unhandled)
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What nobody caught."""
+        exception = context.get("exception")
+        if isinstance(exception, StartPaused):
+            return
+        if exception is not None:
+            self._log.failure("{what}", Failure(exception), what=context.get("message"))
+        else:
+            self._log.error("{what}", what=context.get("message"))
+
+    # -- streams -------------------------------------------------------------------------------------------------
+
+    def opened(self, opening: Coroutine[Any, Any, Any] | None) -> None:
+        """Let this coroutine of a transport that is connected come to its end in the next turn."""
+        if opening is None:
+            return
+        if not self._just_opened:
+            self.loop.call_soon(self._finish_opened)
+        self._just_opened.append(opening)
+
+    def _finish_opened(self) -> None:
+        openings, self._just_opened = self._just_opened, []
+        for opening in openings:
+            try:
+                opening.send(None)
+            except (StopIteration, RuntimeError):
+                pass  # it returned the transport, which we have; or that was closed meanwhile, and heard of it
+
+    def listenTCP(self, port: Any, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """See ``IReactorTCP``."""
+        listening = TcpPort(port, factory, backlog, interface, self)
+        listening.startListening()
+        return listening
+
+    def connectTCP(self, host: Any, port: Any, factory: Any, timeout: Any = 30.0, bindAddress: Any = None) -> Any:
+        """See ``IReactorTCP``."""
+        connector = TcpConnector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector
+
+    def removeAll(self) -> Any:
+        """Everything that is open, which a reactor that stops disconnects."""
+        transports = list(self.transports)
+        self.transports.clear()
+        return [*super().removeAll(), *transports]
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def _signalsFactory(self) -> Any:
+        return _MultiSignalHandling((ReactorBase._signalsFactory(self), ChildSignals(self)))
+
+    def beforeDaemonize(self) -> None:
+        """Nothing to do yet."""
+
+    def afterDaemonize(self) -> None:
+        """This is the child of a fork: what the loop had in the kernel is the parent's, so take a new one."""
+        readers, writers = list(self._readers), list(self._writers)
+        self._readers.clear()
+        self._writers.clear()
+        self._due = None
+        self._use(uvloop.new_event_loop())
+        asyncio.set_event_loop(self.loop)
+        for reader in readers:
+            self.addReader(reader)
+        for writer in writers:
+            self.addWriter(writer)
+        self._reschedule()
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> Any:
+        """See ``IReactorTime``."""
+        call = PosixReactorBase.callLater(self, delay, callable, *args, **kw)
+        if self._due is None or call.getTime() < self._due:
+            self._reschedule()
+        return call
+
+    def _onTimer(self) -> None:
+        self._due = self._timerHandle = None
+        self.runUntilCurrent()
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        """Be called when the next call is due. (A loop's own clock has whole milliseconds and stands still during a
+        turn: what is asked for is never earlier than what is due.)"""
+        timeout = self.timeout()
+        if self._timerHandle is not None:
+            self._timerHandle.cancel()
+            self._timerHandle = self._due = None
+        if timeout is None:
+            return
+        self._due = self.seconds() + timeout
+        if timeout > 0:
+            self._timerHandle = self.loop.call_later(ceil(timeout * 1000) / 1000, self._onTimer)
+        else:
+            self._timerHandle = self.loop.call_soon(self._onTimer)
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        """See ``IReactorFromThreads``; signal handlers may call it too."""
+        ReactorBase.callFromThread(self, callable, *args, **kwargs)
+
+    def wakeUp(self) -> None:
+        """Have what waits in line called in the next turn."""
+        try:
+            self.loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            pass  # the loop is closed: it will have no turn
+
+    def _wake(self) -> None:
+        self.runUntilCurrent()
+        self._reschedule()
+
+
+def install() -> None:
+    """Make this Twisted's reactor (``twistd -r uvloop`` and ``twist --reactor uvloop`` call it)."""
+    reactor = UvloopReactor()
+    asyncio.set_event_loop(reactor.loop)
+    installReactor(reactor)

@@ -7,6 +7,7 @@ running out of file descriptors); a connection that was accepted is handed to uv
 from typing import Any
 
 from twisted.internet import tcp
+from twisted.python import log
 
 from balancer.net.uvloop_transport import ServerTransport
 
@@ -28,9 +29,10 @@ class TcpPort(tcp.Port):
                     self.accepted(sock, peer)
             self.numberAccepts = accepted + 20 if accepted == self.numberAccepts else max(1, accepted)
         except BaseException:
-            tcp.log.deferr()
+            log.err()
 
     def accepted(self, sock: Any, peer: Any) -> None:
         """One client."""
+        factory: Any = self.factory
         number, self.sessionno = self.sessionno, self.sessionno + 1
-        ServerTransport(self.reactor, sock, peer, self.factory.buildProtocol, self, number).open()
+        ServerTransport(self.reactor, sock, peer, factory.buildProtocol, self, number).open()

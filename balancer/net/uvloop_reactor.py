@@ -6,8 +6,10 @@ any Twisted program may use it.
 """
 
 import asyncio
+import contextvars
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from math import ceil
 from typing import Any
 
@@ -23,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from balancer.net import uvloop_context
 from balancer.net.uvloop_connector import TcpConnector
 from balancer.net.uvloop_port import TcpPort
 from balancer.net.uvloop_stream import StartPaused, UvloopStream
@@ -58,11 +61,14 @@ class UvloopReactor(AsyncioSelectorReactor):
     """
 
     _log = Logger()
+    _timerHandle: asyncio.Handle | None
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.transports: set[UvloopStream] = set()
         self._just_opened: list[Coroutine[Any, Any, Any]] = []
         self._due: float | None = None
+        self._context = contextvars.Context()  # calls and wake-ups belong to no connection
+        uvloop_context.install()
         self._use(loop or uvloop.new_event_loop())
         super().__init__(self.loop)
 
@@ -75,6 +81,9 @@ class UvloopReactor(AsyncioSelectorReactor):
         exception = context.get("exception")
         if isinstance(exception, StartPaused):
             return
+        stream = context.get("protocol")
+        if isinstance(stream, UvloopStream):
+            stream.reason = exception  # its protocol raised: that is why it ends
         if exception is not None:
             self._log.failure("{what}", Failure(exception), what=context.get("message"))
         else:
@@ -93,10 +102,9 @@ class UvloopReactor(AsyncioSelectorReactor):
     def _finish_opened(self) -> None:
         openings, self._just_opened = self._just_opened, []
         for opening in openings:
-            try:
+            # It returns the transport, which we have; or that was closed meanwhile, and heard of it.
+            with suppress(StopIteration, RuntimeError):
                 opening.send(None)
-            except (StopIteration, RuntimeError):
-                pass  # it returned the transport, which we have; or that was closed meanwhile, and heard of it
 
     def listenTCP(self, port: Any, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See ``IReactorTCP``."""
@@ -109,6 +117,10 @@ class UvloopReactor(AsyncioSelectorReactor):
         connector = TcpConnector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
+
+    def getReaders(self) -> Any:
+        """See ``IReactorFDSet``: the streams that are read, too."""
+        return [*super().getReaders(), *(stream for stream in self.transports if stream.reading)]
 
     def removeAll(self) -> Any:
         """Everything that is open, which a reactor that stops disconnects."""
@@ -163,20 +175,18 @@ class UvloopReactor(AsyncioSelectorReactor):
             return
         self._due = self.seconds() + timeout
         if timeout > 0:
-            self._timerHandle = self.loop.call_later(ceil(timeout * 1000) / 1000, self._onTimer)
+            self._timerHandle = self.loop.call_later(ceil(timeout * 1000) / 1000, self._onTimer, context=self._context)
         else:
-            self._timerHandle = self.loop.call_soon(self._onTimer)
+            self._timerHandle = self.loop.call_soon(self._onTimer, context=self._context)
 
-    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+    def callFromThread(self, f: Callable[..., Any], *args: object, **kwargs: object) -> None:
         """See ``IReactorFromThreads``; signal handlers may call it too."""
-        ReactorBase.callFromThread(self, callable, *args, **kwargs)
+        ReactorBase.callFromThread(self, f, *args, **kwargs)
 
     def wakeUp(self) -> None:
         """Have what waits in line called in the next turn."""
-        try:
-            self.loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:
-            pass  # the loop is closed: it will have no turn
+        with suppress(RuntimeError):  # the loop is closed: it will have no turn
+            self.loop.call_soon_threadsafe(self._wake, context=self._context)
 
     def _wake(self) -> None:
         self.runUntilCurrent()

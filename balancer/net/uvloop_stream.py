@@ -9,16 +9,17 @@ What differs from the transports of ``twisted.internet.tcp``, by design:
 
 - a write goes to the kernel at once, not at the end of the turn, and TCP_NODELAY is set from the start (uvloop does
   so): joining small writes is the business of who writes;
-- ``dataReceived`` is looked up when the connection is made and whenever ``transport.protocol`` is assigned, not for
-  each chunk;
+- a streaming producer is paused when more than ``bufferSize`` waits for the kernel, not when more is written at once;
 - a mutable buffer (``bytearray``) must not be changed after it was written.
 """
 
 import socket
 import struct
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, cast
 
+from twisted.internet.abstract import _dataMustBeBytes
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
@@ -27,17 +28,29 @@ from twisted.internet.interfaces import (
     IProtocol,
     IPullProducer,
     IPushProducer,
+    ITransport,
 )
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from balancer.net.uvloop_context import CURRENT
+
 BUFFER = 65536
 """Bytes waiting above which a streaming producer is paused: that of Twisted (``FileDescriptor.bufferSize``)."""
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, for no time: close(2) drops what was not sent and sends a RST (socket(7), RFC 9293 section 3.10.5)."""
+
+
+def receiver(protocol: Any) -> Callable[[bytes], None]:
+    """What uvloop calls with each chunk: ``dataReceived`` itself where it cannot be assigned to the protocol later
+    (it has slots), or where its class promises that nobody does (``steady``); else what looks it up each time."""
+    if getattr(protocol, "steady", not hasattr(protocol, "__dict__")):
+        received: Callable[[bytes], None] = protocol.dataReceived
+        return received
+    return lambda data: protocol.dataReceived(data)
 
 
 class StartPaused(Exception):
@@ -77,6 +90,8 @@ class UvloopStream:
         "_host",
         "_opening",
         "_peer",
+        "_plain",
+        "_pulling",
         "_protocol",
         "_uv",
         "_write_ended",
@@ -95,7 +110,6 @@ class UvloopStream:
         "socket",
         "streamingProducer",
         "write",
-        "writeSequence",
     )
 
     TLS = False
@@ -111,6 +125,7 @@ class UvloopStream:
         self._peer = peer
         self._host: Any = None
         self._buffer_size = BUFFER
+        self._pulling = False
         self.connected = self.disconnected = 0
         self.disconnecting = self.aborting = False
         self._write_ending = self._write_ended = False
@@ -146,27 +161,28 @@ class UvloopStream:
         self._uv = uv
         opening, self._opening = self._opening, None
         self.reactor.opened(opening)
+        CURRENT.set(self)
         protocol = self.build()
         if protocol is None:
             self.reason = ConnectionDone()
             uv.abort()
             return
         self.reactor.transports.add(self)
-        self.write = uv.write if not isinstance(protocol, TLSMemoryBIOProtocol) else unless_aborted(protocol, uv.write)
-        self.writeSequence = uv.writelines
+        tls = isinstance(protocol, TLSMemoryBIOProtocol)
+        self._plain = self.write = unless_aborted(cast(TLSMemoryBIOProtocol, protocol), uv.write) if tls else uv.write
         self.pauseProducing = uv.pause_reading
         self.resumeProducing = uv.resume_reading
         self.connected = 1
         self._protocol = protocol
         uv.resume_reading()
         try:
-            protocol.makeConnection(self)
+            protocol.makeConnection(cast(ITransport, self))
         except BaseException:
             log.err()
             self.abort_for(Failure().value)
             return
         if self.connected:
-            self.data_received = self._protocol.dataReceived
+            self.data_received = receiver(self._protocol)
             uv.set_protocol(self)
         if not uv.is_reading() and not uv.is_closing():
             raise StartPaused
@@ -176,6 +192,11 @@ class UvloopStream:
         raise NotImplementedError
 
     @property
+    def reading(self) -> bool:
+        """Whether it is neither paused nor over."""
+        return bool(self.connected and self._uv.is_reading())
+
+    @property
     def protocol(self) -> Any:
         """Who gets the bytes; may be assigned."""
         return self._protocol
@@ -183,7 +204,7 @@ class UvloopStream:
     @protocol.setter
     def protocol(self, protocol: Any) -> None:
         self._protocol = protocol
-        self.data_received = protocol.dataReceived
+        self.data_received = receiver(protocol)
         if self.connected and not self._uv.is_closing():
             self._uv.set_protocol(self)
 
@@ -194,6 +215,10 @@ class UvloopStream:
         self.resumeProducing = nothing
         self.readConnectionLost(Failure(ConnectionDone()))
         return True
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        """Writing failed for good: all of it is over, as in Twisted's transports."""
+        self.abort_for(reason.value)
 
     def readConnectionLost(self, reason: Failure) -> None:
         """Half of it is over, or all of it where the protocol knows no halves."""
@@ -248,7 +273,7 @@ class UvloopStream:
 
     def _mute(self) -> None:
         """From here on nothing is written and reading is not resumed."""
-        self.write = self.writeSequence = self.pauseProducing = self.resumeProducing = nothing
+        self.write = self.pauseProducing = self.resumeProducing = nothing
         if self._below is not None:
             self._below.mute()
 
@@ -277,10 +302,8 @@ class UvloopStream:
         if self.disconnected or self.aborting or not self.connected:
             return
         self.aborting = True
-        try:
+        with suppress(OSError):  # closed already: there is nothing left to reset
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        except OSError:
-            pass  # it is closed already: there is nothing left to reset
         self.reason = ConnectionAborted()
         self.abort_for(None)
 
@@ -315,8 +338,9 @@ class UvloopStream:
             return
         self.producer, self.streamingProducer, self.producerPaused = producer, bool(streaming), False
         if not streaming:
-            self._uv.set_write_buffer_limits(0)
+            self.write = self._write_pulled
             producer.resumeProducing()
+            self._pull()
         elif self._uv.get_write_buffer_size() > self.bufferSize:
             self.pause_writing()
 
@@ -335,7 +359,57 @@ class UvloopStream:
         if self.disconnecting or self._write_ending:
             self._await_drain()
         elif not self.streamingProducer:
-            self.bufferSize = self.bufferSize
+            self.write = self._plain
+            self.bufferSize = self._buffer_size
+
+    def _write_pulled(self, data: bytes) -> None:
+        """``write`` while there is a pull producer: it is asked for more when this is written."""
+        self._plain(data)
+        self._pull()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Write these, one after the other."""
+        if self.TLS:
+            self._protocol.writeSequence(data)
+        else:
+            self.write_sequence(data)
+
+    def write_sequence(self, data: Iterable[bytes]) -> None:
+        """:meth:`writeSequence`, below TLS.
+
+        :raises TypeError: something is not bytes.
+        """
+        pieces = list(data)
+        for piece in pieces:
+            _dataMustBeBytes(piece)
+        if self.write is nothing:
+            return
+        self._uv.writelines(pieces)
+        if self.producer is None:
+            return
+        if not self.streamingProducer:
+            self._pull()
+        elif sum(map(len, pieces)) > self._buffer_size and not self.producerPaused:
+            self.pause_writing()
+            self._pull()
+
+    def _pull(self) -> None:
+        if not self._pulling and self.connected and not self.aborting:
+            self._pulling = True
+            self._await_drain()
+
+    def stopConsuming(self) -> None:
+        """The producer is not wanted any more, and neither is the connection."""
+        self.unregisterProducer()
+        self.loseConnection()
+
+    def startReading(self) -> None:
+        """Another word for :meth:`resumeProducing`."""
+        self.resumeProducing()
+
+    def stopReading(self) -> None:
+        """Another word for :meth:`pauseProducing`."""
+        self.pauseProducing()
 
     def stopProducing(self) -> None:
         """This transport as a producer ends."""
@@ -351,14 +425,23 @@ class UvloopStream:
         """All is written (uvloop says so: its low water mark is next to nothing)."""
         if not self.connected or self.aborting:
             return
+        self._pulling = False
         if self.producer is not None:
             if not self.streamingProducer or self.producerPaused:
                 self.producerPaused = False
-                self.producer.resumeProducing()
+                self._resume_producer(self.producer)
         elif self.disconnecting:
             self._uv.close()
         elif self._write_ending and not self._write_ended:
             self._end_write()
+
+    def _resume_producer(self, producer: IPushProducer | IPullProducer) -> None:
+        try:
+            producer.resumeProducing()
+        except BaseException:
+            log.err()
+            self.reason = None  # a mistake is not hidden by an abort before it
+            self.abort_for(Failure().value)
 
     def _await_drain(self) -> None:
         """Have :meth:`resume_writing` called when all is written, in a later turn at the earliest."""
@@ -377,7 +460,7 @@ class UvloopStream:
 
     def _end_write(self) -> None:
         self._write_ended = True
-        self.write = self.writeSequence = nothing
+        self.write = nothing
         if self._below is not None:
             self._below.mute()
         self._uv.write_eof()

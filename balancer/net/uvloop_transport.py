@@ -10,12 +10,14 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
+    ILoggingContext,
     IProtocol,
     ISSLTransport,
     ISystemHandle,
     ITCPTransport,
     ITLSTransport,
 )
+from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python import log
 from twisted.python.failure import Failure
@@ -83,7 +85,7 @@ class UvloopTransport(UvloopStream):
         producer, streaming = self.producer, self.streamingProducer
         if producer is not None:
             self.unregisterProducer()
-        factory = TLSMemoryBIOFactory(contextFactory, client, None)
+        factory = TLSMemoryBIOFactory(contextFactory, client, Factory())
         tls = factory.protocol(factory, self._protocol, False)
         self._below = Below(self, tls)
         self.protocol = tls
@@ -91,14 +93,19 @@ class UvloopTransport(UvloopStream):
         self.getPeerCertificate = tls.getPeerCertificate
         directlyProvides(self, ISSLTransport)
         self.TLS = True
-        self.write, self.writeSequence = tls.write, tls.writeSequence
+        self.write = tls.write
         tls.makeConnection(self._below)
         if producer is not None:
             self.registerProducer(producer, streaming)
 
     def logPrefix(self) -> str:
         """What log lines about this connection begin with."""
-        return type(self._protocol).__name__
+        return self._named()
+
+    def _named(self) -> str:
+        protocol = getattr(self._protocol, "wrappedProtocol", None) or self._protocol
+        context = ILoggingContext(self._protocol, None)
+        return str(context.logPrefix()) if context is not None else type(protocol).__name__
 
 
 class Below:
@@ -110,7 +117,7 @@ class Below:
     def __init__(self, transport: UvloopTransport, tls: Any) -> None:
         self._transport = transport
         self.write = unless_aborted(tls, transport.write)
-        self.writeSequence = transport.writeSequence
+        self.writeSequence = transport.write_sequence
         self.loseConnection = transport.lose
         self.registerProducer = transport.register
         self.unregisterProducer = transport.unregister
@@ -120,7 +127,7 @@ class Below:
 
     def mute(self) -> None:
         """Nothing is written any more."""
-        self.write = self.writeSequence = nothing
+        self.write = nothing
 
 
 class ServerTransport(UvloopTransport):
@@ -149,6 +156,15 @@ class ServerTransport(UvloopTransport):
             log.err()
             return None
 
+    def logPrefix(self) -> str:
+        """What log lines about this connection begin with."""
+        return f"{self._named()},{self.sessionno},{self.hostname}"
+
+    @property
+    def logstr(self) -> str:
+        """The same."""
+        return self.logPrefix()
+
     @property
     def client(self) -> Any:
         """``getpeername()``."""
@@ -157,11 +173,11 @@ class ServerTransport(UvloopTransport):
     @property
     def hostname(self) -> str:
         """The peer's IP address."""
-        host: str = self._peer[0]
+        host: str = self.getPeer().host
         return host
 
     def __repr__(self) -> str:
-        port = getattr(self.server, "_realPortNumber", None)
+        port = self.server._realPortNumber if self.server is not None else self.getHost().port
         return f"<{type(self._protocol).__name__} #{self.sessionno} on {port}>"
 
 
@@ -197,6 +213,23 @@ class ClientTransport(UvloopTransport):
             super().connectionLost(reason)
             if self.connector is not None:
                 self.connector.connectionLost(reason)
+
+    def logPrefix(self) -> str:
+        """What log lines about this connection begin with."""
+        return f"{self._named()},client"
+
+    def __repr__(self) -> str:
+        return f"<{type(self)} to {self.addr} at {id(self):x}>"
+
+    @property
+    def addr(self) -> tuple[str, int]:
+        """What was asked for."""
+        return self.connector.host, self.connector.port
+
+    @property
+    def realAddress(self) -> Any:
+        """What that was resolved to."""
+        return self._peer
 
     def failIfNotConnected(self, error: Exception) -> None:
         """The timeout of connecting came too late: it is connected."""

@@ -65,21 +65,17 @@ def child(module_name: str) -> None:
     module = importlib.import_module(f"twisted.internet.test.{module_name}")
     suite = runner.TestLoader().loadModule(module)
     found: dict[str, tuple[str, str]] = {}
-    result = reporter.TestResult()
     for test in cases(suite):
         if module_name not in INSTALLED and not isinstance(test, ReactorBuilder):
             continue
         name = f"{module_name}.{type(test).__name__.removesuffix('_UvloopReactorTests')}.{test._testMethodName}"
-        before = len(result.errors) + len(result.failures), len(result.skips)
         print(name, file=sys.stderr, flush=True)
-        if module_name in INSTALLED:
-            from twisted.trial.util import _Janitor  # noqa: F401
-
+        result = reporter.TestResult()
         test.run(result)
-        if len(result.errors) + len(result.failures) > before[0]:
-            found[name] = ("failed", str((result.errors + result.failures)[-1][1]))
-        elif len(result.skips) > before[1]:
-            found[name] = ("skipped", str(result.skips[-1][1]))
+        if result.errors or result.failures:
+            found[name] = ("failed", "\n".join(str(words) for _, words in [*result.errors, *result.failures]))
+        elif result.skips:
+            found[name] = ("skipped", str(result.skips[0][1]))
         else:
             found[name] = ("passed", "")
     json.dump(found, told)
@@ -114,7 +110,11 @@ def run(module: str) -> tuple[dict[str, list[str]], str]:
         try:
             done = subprocess.run(
                 [sys.executable, str(HERE), "--child", module],
-                capture_output=True, text=True, cwd=directory, timeout=MODULE_SECONDS, stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                cwd=directory,
+                timeout=MODULE_SECONDS,
+                stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired as late:
             return {}, f"not done after {MODULE_SECONDS} s; {(late.stderr or b'').decode()[-2000:]}"
@@ -155,8 +155,11 @@ def main() -> int:
                     print(words)
             elif outcome == "skipped":
                 print(f"  {short} skipped: {words}")
-        wrong += [f"{module}.{name} is expected to fail, but there is no such test" for name in known
-                  if found and f"{module}.{name}" not in found]
+        wrong += [
+            f"{module}.{name} is expected to fail, but there is no such test"
+            for name in known
+            if found and f"{module}.{name}" not in found
+        ]
     print(f"{'all':<16}{total['passed']:>8}{total['skipped']:>9}{total['failed']:>8}")
     for problem in wrong:
         print(f"\nUNEXPECTED {problem}")

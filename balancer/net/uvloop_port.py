@@ -12,8 +12,8 @@ from twisted.python import log
 from balancer.net.uvloop_transport import ServerTransport
 
 
-class TcpPort(tcp.Port):
-    """``listenTCP`` makes it."""
+class UvloopPort(tcp.Port):
+    """What TCP and UNIX ports share: accepting."""
 
     def doRead(self) -> None:
         """Clients arrived: accept all there are, up to as many as came the time before and some more.
@@ -30,6 +30,14 @@ class TcpPort(tcp.Port):
             self.numberAccepts = accepted + 20 if accepted == self.numberAccepts else max(1, accepted)
         except BaseException:
             log.err()
+
+    def accepted(self, sock: Any, peer: Any) -> None:
+        """One client (the children do)."""
+        raise NotImplementedError
+
+
+class TcpPort(UvloopPort):
+    """``listenTCP`` makes it."""
 
     def accepted(self, sock: Any, peer: Any) -> None:
         """One client."""

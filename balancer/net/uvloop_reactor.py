@@ -8,13 +8,14 @@ any Twisted program may use it.
 import asyncio
 import contextvars
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from math import ceil
 from typing import Any
 
 import uvloop
-from twisted.internet import process
+from twisted.internet import error, process
 from twisted.internet._signals import _MultiSignalHandling
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.base import ReactorBase
@@ -29,6 +30,8 @@ from balancer.net import uvloop_context
 from balancer.net.uvloop_connector import TcpConnector
 from balancer.net.uvloop_port import TcpPort
 from balancer.net.uvloop_stream import StartPaused, UvloopStream
+from balancer.net.uvloop_transport import ServerTransport, internet_address
+from balancer.net.uvloop_unix import UnixConnector, UnixPort, adopt
 
 
 class ChildSignals:
@@ -61,7 +64,7 @@ class UvloopReactor(AsyncioSelectorReactor):
     """
 
     _log = Logger()
-    _timerHandle: asyncio.Handle | None
+    _timerHandle: Any
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.transports: set[UvloopStream] = set()
@@ -117,6 +120,45 @@ class UvloopReactor(AsyncioSelectorReactor):
         connector = TcpConnector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
+
+    def listenUNIX(self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0) -> Any:
+        """See ``IReactorUNIX``."""
+        listening = UnixPort(address, factory, backlog, mode, self, wantPID)
+        listening.startListening()
+        return listening
+
+    def connectUNIX(self, address: Any, factory: Any, timeout: Any = 30, checkPID: int = 0) -> Any:
+        """See ``IReactorUNIX``."""
+        connector = UnixConnector(address, factory, timeout, self, checkPID)
+        connector.connect()
+        return connector
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """See ``IReactorSocket``."""
+        if addressFamily not in self._supportedAddressFamilies:
+            raise error.UnsupportedAddressFamily(addressFamily)
+        if addressFamily == socket.AF_UNIX:
+            listening = UnixPort._fromListeningDescriptor(self, fileDescriptor, factory)
+        else:
+            listening = TcpPort._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
+        listening.startListening()
+        return listening
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """See ``IReactorSocket``."""
+        if addressFamily not in self._supportedAddressFamilies:
+            raise error.UnsupportedAddressFamily(addressFamily)
+        sock = socket.fromfd(fileDescriptor, addressFamily, socket.SOCK_STREAM)
+        if addressFamily == socket.AF_UNIX:
+            return adopt(self, sock, factory)
+        peer = sock.getpeername()
+        protocol = factory.buildProtocol(internet_address(peer))
+        if protocol is None:
+            sock.close()
+            return None
+        transport = ServerTransport(self, sock, peer, lambda _: protocol, None, peer[1])
+        transport.open()
+        return transport
 
     def getReaders(self) -> Any:
         """See ``IReactorFDSet``: the streams that are read, too."""
@@ -179,9 +221,9 @@ class UvloopReactor(AsyncioSelectorReactor):
         else:
             self._timerHandle = self.loop.call_soon(self._onTimer, context=self._context)
 
-    def callFromThread(self, f: Callable[..., Any], *args: object, **kwargs: object) -> None:
+    def callFromThread(self, callable: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]  # Twisted names it twice
         """See ``IReactorFromThreads``; signal handlers may call it too."""
-        ReactorBase.callFromThread(self, f, *args, **kwargs)
+        ReactorBase.callFromThread(self, callable, *args, **kwargs)
 
     def wakeUp(self) -> None:
         """Have what waits in line called in the next turn."""

@@ -294,7 +294,7 @@ class UvloopStream:
         self.resumeProducing = nothing
         if self._write_ended:
             self._uv.close()
-        elif self.producer is None:
+        else:
             self._await_drain()
 
     def abortConnection(self) -> None:
@@ -312,14 +312,13 @@ class UvloopStream:
         if not self.connected or self._write_ending or self.disconnecting:
             return
         self._write_ending = True
-        if self.producer is None:
-            self._await_drain()
+        self._await_drain()
 
     # -- flow control --------------------------------------------------------------------------------------------
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Take bytes from this producer, paused and resumed as they can be sent."""
-        if self.TLS:
+        if self.TLS and self.connected:
             self._protocol.registerProducer(producer, streaming)
         else:
             self.register(producer, streaming)
@@ -346,7 +345,7 @@ class UvloopStream:
 
     def unregisterProducer(self) -> None:
         """Stop taking from the producer; ends that waited for it may come now."""
-        if self.TLS:
+        if self.TLS and self.connected:
             self._protocol.unregisterProducer()
         else:
             self.unregister()
@@ -369,10 +368,10 @@ class UvloopStream:
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Write these, one after the other."""
-        if self.TLS:
-            self._protocol.writeSequence(data)
-        else:
+        if not self.TLS:
             self.write_sequence(data)
+        elif self.connected:
+            self._protocol.writeSequence(data)
 
     def write_sequence(self, data: Iterable[bytes]) -> None:
         """:meth:`writeSequence`, below TLS.
@@ -417,6 +416,8 @@ class UvloopStream:
 
     def pause_writing(self) -> None:
         """More waits than may (uvloop says so)."""
+        if self.disconnecting or self._write_ending:
+            return  # the limit is none only so that uvloop tells when all is written
         if self.producer is not None and self.streamingProducer and not self.producerPaused:
             self.producerPaused = True
             self.producer.pauseProducing()  # type: ignore[union-attr]  # a streaming one is a push producer
@@ -426,10 +427,9 @@ class UvloopStream:
         if not self.connected or self.aborting:
             return
         self._pulling = False
-        if self.producer is not None:
-            if not self.streamingProducer or self.producerPaused:
-                self.producerPaused = False
-                self._resume_producer(self.producer)
+        if self.producer is not None and (self.producerPaused or not self.streamingProducer):
+            self.producerPaused = False
+            self._resume_producer(self.producer)
         elif self.disconnecting:
             self._uv.close()
         elif self._write_ending and not self._write_ended:

@@ -160,6 +160,10 @@ class ServerTransport(UvloopTransport):
         """What log lines about this connection begin with."""
         return f"{self._named()},{self.sessionno},{self.hostname}"
 
+    def _local(self) -> object:
+        """Where it was adopted, for people."""
+        return self.getHost().port if self.connected else None
+
     @property
     def logstr(self) -> str:
         """The same."""
@@ -177,7 +181,7 @@ class ServerTransport(UvloopTransport):
         return host
 
     def __repr__(self) -> str:
-        port = self.server._realPortNumber if self.server is not None else self.getHost().port
+        port = self.server._realPortNumber if self.server is not None else self._local()
         return f"<{type(self._protocol).__name__} #{self.sessionno} on {port}>"
 
 

@@ -1,8 +1,8 @@
 """Twisted's own reactor suite against the uvloop reactor: ``python tests/reactor/run.py [MODULE …]``.
 
-Every ``ReactorBuilder`` test of ``twisted.internet.test`` is run, each module in a process of its own with a timeout, and the
-counts are printed. A test that fails has to stand in ``expected.toml`` with its reason, and one that stands there has to
-fail: anything else makes the run fail.
+Every ``ReactorBuilder`` test of ``twisted.internet.test`` is run, each module in a process of its own with a timeout,
+and the counts are printed. A test that fails has to stand in ``expected.toml`` with its reason, and one that stands
+there has to fail: anything else makes the run fail.
 """
 
 import argparse

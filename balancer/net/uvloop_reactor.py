@@ -160,6 +160,20 @@ class UvloopReactor(AsyncioSelectorReactor):
         transport.open()
         return transport
 
+    def addReader(self, reader: Any) -> None:
+        """See ``IReactorFDSet``; a stream of uvloop's is resumed."""
+        if isinstance(reader, UvloopStream):
+            reader.resumeProducing()
+        else:
+            super().addReader(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        """See ``IReactorFDSet``; a stream of uvloop's is paused."""
+        if isinstance(reader, UvloopStream):
+            reader.pauseProducing()
+        else:
+            super().removeReader(reader)
+
     def getReaders(self) -> Any:
         """See ``IReactorFDSet``: the streams that are read, too."""
         return [*super().getReaders(), *(stream for stream in self.transports if stream.reading)]

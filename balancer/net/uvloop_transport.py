@@ -5,6 +5,7 @@ Nothing of this is on the path of a chunk.
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -159,6 +160,13 @@ class ServerTransport(UvloopTransport):
     def logPrefix(self) -> str:
         """What log lines about this connection begin with."""
         return f"{self._named()},{self.sessionno},{self.hostname}"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """An adopted descriptor may have copies elsewhere: like Twisted, end the connection and not only our copy."""
+        if self.server is None and not self.disconnected and not self.aborting:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+        super().connectionLost(reason)
 
     def _local(self) -> object:
         """Where it was adopted, for people."""

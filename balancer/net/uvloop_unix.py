@@ -25,7 +25,11 @@ RETRY = 0.01
 """Seconds until a descriptor for which the kernel had no room is tried again."""
 
 
-@implementer(IUNIXTransport)
+def receives_descriptors(protocol: object) -> bool:
+    """Whether it is to have Twisted's own transport. (Said apart, for the type checker narrows ``providedBy``.)"""
+    return bool(IFileDescriptorReceiver.providedBy(protocol))
+
+
 class Descriptors(UvloopStream):
     """What UNIX connections have beyond TCP: each descriptor travels with one byte that is written."""
 
@@ -83,6 +87,7 @@ class Descriptors(UvloopStream):
             super()._drained()
 
 
+@implementer(IUNIXTransport)
 class UnixServerTransport(ServerTransport, Descriptors):
     """A connection that was accepted, or adopted."""
 
@@ -111,10 +116,11 @@ class UnixServerTransport(ServerTransport, Descriptors):
     @property
     def hostname(self) -> str:
         """The peer's path."""
-        path: str = self._peer
-        return path
+        path: Any = self._peer if self.server is not None else self._local()
+        return str(path)
 
 
+@implementer(IUNIXTransport)
 class UnixClientTransport(ClientTransport, Descriptors):
     """A connection we asked for."""
 
@@ -158,7 +164,7 @@ class UnixPort(UvloopPort, unix.Port):
             sock.close()
             return
         number, self.sessionno = self.sessionno, self.sessionno + 1
-        if IFileDescriptorReceiver.providedBy(protocol):
+        if receives_descriptors(protocol):
             protocol.makeConnection(unix.Server(sock, protocol, peer, self, number, self.reactor))
         else:
             UnixServerTransport(self.reactor, sock, peer, lambda _: protocol, self, number).open()
@@ -172,7 +178,7 @@ class UnixClient(unix.Client):
     def _connectDone(self) -> None:
         protocol: Any = self.connector.buildProtocol(self.getPeer())
         self.connector.protocol = protocol
-        if IFileDescriptorReceiver.providedBy(protocol):
+        if receives_descriptors(protocol):
             self.protocol = protocol
             self.connected = 1
             self.logstr = f"{self._getLogPrefix(protocol)},client"
@@ -205,7 +211,7 @@ def adopt(reactor: Any, sock: socket.socket, factory: Any) -> Any:
     if protocol is None:
         sock.close()
         return None
-    if IFileDescriptorReceiver.providedBy(protocol):
+    if receives_descriptors(protocol):
         stock = unix.Server(sock, protocol, sock.getpeername(), None, 0, reactor)
         stock.repstr = f"<{type(protocol).__name__} #0 on {sock.getsockname()!r}>"
         protocol.makeConnection(stock)

@@ -2,7 +2,8 @@
 
 Every ``ReactorBuilder`` test of ``twisted.internet.test`` is run, each module in a process of its own with a timeout,
 and the counts are printed. A test that fails has to stand in ``expected.toml`` with its reason, and one that stands
-there has to fail: anything else makes the run fail.
+there has to fail: anything else makes the run fail. A reason that begins with ``here:``
+depends on the machine, not on the reactor.
 """
 
 import argparse
@@ -147,6 +148,8 @@ def main() -> int:
         known = expected.get(module, {})
         for name, (outcome, words) in found.items():
             short = name.partition(".")[2]
+            if outcome == "passed" and known.get(short, "").startswith("here:"):
+                continue
             if (outcome == "failed") != (short in known):
                 wrong.append(f"{name} {outcome}, which expected.toml does not say\n{words}")
             elif outcome == "failed":

@@ -71,6 +71,8 @@ class BackendConnection(Protocol):
     :ivar idle_since: when its last response was finished (set by the pool).
     """
 
+    steady = True  # dataReceived is never assigned, so that the reactor may call it directly (docs/reactor.md)
+
     transport: IConnection
     noisy: ClassVar[bool] = False
 

@@ -44,6 +44,8 @@ class HttpChannel(Protocol):
     :param factory: its settings are asked anew for each request.
     """
 
+    steady = True  # dataReceived is never assigned, so that the reactor may call it directly (docs/reactor.md)
+
     transport: IConnection
     can_tunnel = True
     speaks_interim = True

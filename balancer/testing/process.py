@@ -4,6 +4,7 @@ It starts ``twistd -n balancer`` the way a user does, learns from the log where 
 never waits longer than it is told to, and shows the log where the process did not do what was expected.
 """
 
+import os
 import re
 import signal
 import subprocess
@@ -33,6 +34,7 @@ class BalancerProcess:
     :param expect: how many listeners to wait for.
     :param environment: variables added to the environment.
     :param prefix: a command in front, for example ``["prlimit", "--as=…"]``.
+    :param reactor: the reactor; else the environment's BALANCER_TEST_REACTOR, else what ``twistd balancer`` picks.
     :ivar addresses: where the listeners are, by name, ``(host, port)``.
     """
 
@@ -50,7 +52,7 @@ class BalancerProcess:
         self.expect = expect
         self.environment = environment
         self.prefix = list(prefix)
-        self.reactor = reactor
+        self.reactor = reactor or os.environ.get("BALANCER_TEST_REACTOR")
         self.addresses: dict[str, tuple[str, int]] = {}
         self.lines: list[str] = []
         self._news = threading.Condition()

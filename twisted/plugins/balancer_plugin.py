@@ -4,11 +4,14 @@ Each entry names its code; nothing of it is imported until it is used. A strange
 (docs/writing-a-selector.md). There is never an ``__init__.py`` beside this file.
 """
 
+from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
 from balancer.plugins import LazyProbe, LazySelector
 
 balancer = ServiceMaker("balancer", "balancer.tap", "A layer 4 and layer 7 load balancer", "balancer")
+
+uvloop = Reactor("uvloop", "balancer.net.uvloop_reactor", "asyncio on uvloop, with its own TCP and UNIX streams")
 
 roundrobin = LazySelector("roundrobin", "balancer.core.selection.roundrobin.ROUND_ROBIN")
 static_rr = LazySelector("static-rr", "balancer.core.selection.roundrobin.STATIC")

@@ -1,0 +1,247 @@
+"""What TCP and UNIX add to a stream of uvloop's: addresses, socket options, TLS that starts later, file descriptors.
+
+Nothing of this is on the path of a chunk.
+"""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import (
+    ILoggingContext,
+    IProtocol,
+    ISSLTransport,
+    ISystemHandle,
+    ITCPTransport,
+    ITLSTransport,
+)
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python import log
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer
+
+from balancer.net.uvloop_stream import UvloopStream, nothing, unless_aborted
+
+
+def internet_address(address: tuple[Any, ...]) -> IPv4Address | IPv6Address:
+    """A socket's address in Twisted's words: where IPv6 has a scope, the host says so (``fe80::1%eth0``)."""
+    if len(address) == 2:
+        return IPv4Address("TCP", *address)
+    host, port, flow, scope = address
+    if scope and "%" not in host:
+        host = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+    return IPv6Address("TCP", host, port, flow, scope)
+
+
+@implementer(ITLSTransport, ITCPTransport, ISystemHandle)
+class UvloopTransport(UvloopStream):
+    """A TCP connection; see :class:`~balancer.net.uvloop_stream.UvloopStream`."""
+
+    __slots__ = ()
+
+    def getPeer(self) -> Any:
+        """The other end."""
+        return internet_address(self._peer)
+
+    def getHost(self) -> Any:
+        """This end."""
+        if self._host is None:
+            self._host = self._uv.get_extra_info("sockname")
+        return internet_address(self._host)
+
+    def getHandle(self) -> socket.socket:
+        """The socket. It is uvloop's: look at it, but neither read nor write nor close."""
+        return self.socket
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once it is closed."""
+        return self.socket.fileno()
+
+    def getTcpNoDelay(self) -> bool:
+        """Whether small writes leave at once."""
+        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Let small writes leave at once, as they do unless this says otherwise."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """Whether the kernel probes an idle peer."""
+        return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Have the kernel probe an idle peer."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+    def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
+        """Speak TLS from here on: what is written through this transport is encrypted.
+
+        :param normal: whether who connected is the TLS client.
+        """
+        client = self._tlsClientDefault if normal else not self._tlsClientDefault
+        producer, streaming = self.producer, self.streamingProducer
+        if producer is not None:
+            self.unregisterProducer()
+        factory = TLSMemoryBIOFactory(contextFactory, client, Factory())
+        tls = factory.protocol(factory, self._protocol, False)
+        self._below = Below(self, tls)
+        self.protocol = tls
+        self.getHandle = tls.getHandle  # type: ignore[method-assign]  # as Twisted does
+        self.getPeerCertificate = tls.getPeerCertificate
+        directlyProvides(self, ISSLTransport)
+        self.TLS = True
+        self.write = tls.write
+        tls.makeConnection(self._below)
+        if producer is not None:
+            self.registerProducer(producer, streaming)
+
+    def logPrefix(self) -> str:
+        """What log lines about this connection begin with."""
+        return self._named()
+
+    def _named(self) -> str:
+        protocol = getattr(self._protocol, "wrappedProtocol", None) or self._protocol
+        context = ILoggingContext(self._protocol, None)
+        return str(context.logPrefix()) if context is not None else type(protocol).__name__
+
+
+class Below:
+    """The transport as TLS that was started later sees it: the same, without the TLS.
+
+    :param tls: the TLS that writes here.
+    """
+
+    def __init__(self, transport: UvloopTransport, tls: Any) -> None:
+        self._transport = transport
+        self.write = unless_aborted(tls, transport.write)
+        self.writeSequence = transport.write_sequence
+        self.loseConnection = transport.lose
+        self.registerProducer = transport.register
+        self.unregisterProducer = transport.unregister
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def mute(self) -> None:
+        """Nothing is written any more."""
+        self.write = nothing
+
+
+class ServerTransport(UvloopTransport):
+    """A connection that was accepted, or adopted.
+
+    :param make: the factory's ``buildProtocol``.
+    :param port: the listening port, if any.
+    :param number: counts the port's connections.
+    """
+
+    __slots__ = ("_make", "server", "sessionno")
+
+    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, make: Any, port: Any, number: int) -> None:
+        super().__init__(reactor, sock, peer)
+        self._make: Callable[[Any], IProtocol | None] | None = make
+        self.server = port
+        self.sessionno = number
+
+    def build(self) -> IProtocol | None:
+        """The factory's protocol for this peer."""
+        make, self._make = self._make, None
+        assert make is not None  # a connection is made once
+        try:
+            return make(self.getPeer())
+        except BaseException:
+            log.err()
+            return None
+
+    def logPrefix(self) -> str:
+        """What log lines about this connection begin with."""
+        return f"{self._named()},{self.sessionno},{self.hostname}"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """An adopted descriptor may have copies elsewhere: like Twisted, end the connection and not only our copy."""
+        if self.server is None and not self.disconnected and not self.aborting:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+        super().connectionLost(reason)
+
+    def _local(self) -> object:
+        """Where it was adopted, for people."""
+        return self.getHost().port if self.connected else None
+
+    @property
+    def logstr(self) -> str:
+        """The same."""
+        return self.logPrefix()
+
+    @property
+    def client(self) -> Any:
+        """``getpeername()``."""
+        return self._peer
+
+    @property
+    def hostname(self) -> str:
+        """The peer's IP address."""
+        host: str = self.getPeer().host
+        return host
+
+    def __repr__(self) -> str:
+        port = self.server._realPortNumber if self.server is not None else self._local()
+        return f"<{type(self._protocol).__name__} #{self.sessionno} on {port}>"
+
+
+class ClientTransport(UvloopTransport):
+    """A connection we asked for.
+
+    :param connector: its ``IConnector``, which makes the protocol and hears of the end.
+    """
+
+    __slots__ = ("connector",)
+
+    _tlsClientDefault = True
+
+    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, connector: Any) -> None:
+        super().__init__(reactor, sock, peer)
+        self.connector = connector
+
+    def build(self) -> IProtocol | None:
+        """The client factory's protocol."""
+        self.connector.transport = self
+        try:
+            protocol: IProtocol | None = self.connector.buildProtocol(self.getPeer())
+        except BaseException:
+            log.err()
+            connector, self.connector = self.connector, None
+            connector.connectionFailed(Failure(ConnectError(string=Failure())))
+            return None
+        return protocol
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The protocol hears of it, then the factory."""
+        if not self.disconnected:
+            super().connectionLost(reason)
+            if self.connector is not None:
+                self.connector.connectionLost(reason)
+
+    def logPrefix(self) -> str:
+        """What log lines about this connection begin with."""
+        return f"{self._named()},client"
+
+    def __repr__(self) -> str:
+        return f"<{type(self)} to {self.addr} at {id(self):x}>"
+
+    @property
+    def addr(self) -> tuple[str, int]:
+        """What was asked for."""
+        return self.connector.host, self.connector.port
+
+    @property
+    def realAddress(self) -> Any:
+        """What that was resolved to."""
+        return self._peer
+
+    def failIfNotConnected(self, error: Exception) -> None:
+        """The timeout of connecting came too late: it is connected."""

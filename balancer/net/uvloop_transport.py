@@ -61,6 +61,11 @@ class UvloopTransport(UvloopStream):
         """The descriptor, -1 once it is closed."""
         return self.socket.fileno()
 
+    def unwritten(self) -> int:
+        """Bytes taken and not yet given to the socket (see :mod:`balancer.net.splice`)."""
+        size: int = self._uv.get_write_buffer_size()
+        return size
+
     def getTcpNoDelay(self) -> bool:
         """Whether small writes leave at once."""
         return bool(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))

@@ -1,7 +1,5 @@
 """Every way an exchange can end: its status, its termination, what both sides see, and that nothing is left over."""
 
-from dataclasses import dataclass
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.core.admission import QueuePolicy
@@ -10,7 +8,6 @@ from balancer.core.retry import RetryPolicy
 from balancer.core.termination import Termination
 from balancer.core.timeouts import BackendTimeouts
 from balancer.core.upstream import UpstreamPolicy
-from balancer.http1.limits import HttpLimits
 from balancer.testing.fakes import make_specs
 from balancer.testing.http import Bench, Party
 
@@ -333,63 +330,3 @@ class EndingTests(SynchronousTestCase):
         self.assertEqual((client.closed, backend.closed), ("reset", "reset"))
         self.check(bench, Termination.SHUTDOWN, 0)
         self.assertEqual(bench.factory.connections, 0)
-
-
-@dataclass(frozen=True)
-class _Body:
-    """An ending in the middle of a request's body."""
-
-    rest: bytes
-    status: int
-    termination: Termination
-
-
-class BodyEndingTests(SynchronousTestCase):
-    """Endings while the request's body is under way: the backend never sees its end."""
-
-    def test_bodies_that_are_refused(self) -> None:
-        """A bad chunk is 400, one too many byte 413: the client is told, the backend is reset."""
-        head = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
-        for case in (
-            _Body(b"zz\r\n", 400, Termination.CLIENT_BODY_MALFORMED),
-            _Body(b"fff\r\n" + b"x" * 4095 + b"\r\n", 413, Termination.BODY_TOO_LARGE),
-        ):
-            bench = Bench(limits=HttpLimits(body=100))
-            client = bench.client(head)
-            backend = bench.accept()
-            bench.send(client, case.rest)
-            self.assertTrue(client.received.startswith(b"HTTP/1.1 %d " % case.status), client.received)
-            self.assertIn(b"Connection: close", client.received)
-            self.assertEqual((client.closed, backend.closed), ("fin", "reset"))
-            self.assertNotIn(b"0\r\n\r\n", backend.received)
-            self.assertEqual([record.termination for record in bench.records], [case.termination])
-            self.assertEqual(bench.upstream.active, 0)
-            self.assertEqual(bench.upstream.members[0].backend.failures, 0)
-
-    def test_body_timeout(self) -> None:
-        """A body that stops arriving: 408, and the backend is reset; each byte renews the time."""
-        bench = Bench()
-        client = bench.client(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nab")
-        backend = bench.accept()
-        bench.advance(50)
-        bench.send(client, b"c")
-        bench.advance(50)
-        self.assertEqual(client.received, b"")
-        bench.advance(11)
-        self.assertTrue(client.received.startswith(b"HTTP/1.1 408 "), client.received)
-        self.assertEqual((client.closed, backend.closed), ("fin", "reset"))
-        self.assertEqual([record.termination for record in bench.records], [Termination.CLIENT_BODY_TIMEOUT])
-
-    def test_backend_does_not_read(self) -> None:
-        """A backend that does not take the body: the client is paused, then answered 504."""
-        bench = Bench(timeouts=SHORT)
-        client = bench.client(b"PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n")
-        backend = bench.accept()
-        backend.transport.reading = False
-        bench.send(client, b"x" * 500000)
-        self.assertLess(backend.transport.other.peak, 262144)
-        self.assertGreater(len(client.transport.waiting), 200000)
-        bench.advance(2.2)
-        self.assertTrue(client.received.startswith(b"HTTP/1.1 504 "), client.received)
-        self.assertEqual(backend.closed, "reset")
-        self.assertEqual([record.termination for record in bench.records], [Termination.BACKEND_WRITE_TIMEOUT])

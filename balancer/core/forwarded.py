@@ -21,11 +21,14 @@ from balancer.core.addresses import TrustedProxies, checked_network, parsed
 from balancer.core.headers import (
     FOLD,
     FORWARDED_PREFIX,
+    HOP_COUNTED,
     Fields,
     Verdicts,
     add_upgrade,
     goes_to_backend,
+    hops_left,
     kept,
+    one_hop_less,
     with_host,
     without,
 )
@@ -107,6 +110,8 @@ class ReceivedRequest(Protocol):
     """What of a request's head is read here (``http1``'s RequestHead has it)."""
 
     @property
+    def method(self) -> bytes: ...
+    @property
     def fields(self) -> Fields: ...
     @property
     def connection(self) -> frozenset[bytes]: ...
@@ -172,7 +177,14 @@ class Forwarding:
             depend on the peer or the backend otherwise, and for heads that :meth:`Peer.request` changes in more ways.
         """
         policy = self.policy
-        if policy.forwarded or policy.host == "backend" or not head.host or head.minor == 0 or head.target[:1] != b"/":
+        if (
+            head.method in HOP_COUNTED
+            or policy.forwarded
+            or policy.host == "backend"
+            or not head.host
+            or head.minor == 0
+            or head.target[:1] != b"/"
+        ):
             return None
         after = [(b"X-Forwarded-Host", head.host)] if policy.x_forwarded else []
         if policy.via:
@@ -234,6 +246,8 @@ class Peer:
         forwarding = self._forwarding
         policy = forwarding.policy
         fields = kept(head.fields, self._verdicts, head.connection)
+        if head.method in HOP_COUNTED and hops_left(fields):
+            fields = one_hop_less(fields)
         if head.target[:1] not in b"/*":
             fields = with_host(fields, head.host)
         if head.minor == 0:

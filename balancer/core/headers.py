@@ -5,6 +5,7 @@ caller frames the message (``Transfer-Encoding`` is never passed on: the engine 
 fields about the client (:mod:`balancer.core.forwarded`). Nothing here ever joins, splits or repairs a value.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable
 
 Fields = list[tuple[bytes, bytes]]
@@ -167,6 +168,30 @@ _in_trailers = Verdicts(_goes_in_trailers)
 def without(fields: Fields, names: Collection[bytes]) -> Fields:
     """Return the fields whose name is none of ``names`` (lower case)."""
     return [field for field in fields if field[0].lower() not in names]
+
+
+HOP_COUNTED = frozenset({b"TRACE", b"OPTIONS"})
+"""Methods whose Max-Forwards every intermediary obeys (RFC 9110 section 7.6.2)."""
+
+_HOPS = re.compile(rb"[0-9]{1,9}")
+
+
+def hops_left(fields: Fields) -> int | None:
+    """How often a request may still be forwarded; ``None`` where no field says so in a number."""
+    for name, value in fields:
+        if name.lower() == b"max-forwards" and _HOPS.fullmatch(value):
+            return int(value)
+    return None
+
+
+def one_hop_less(fields: Fields) -> Fields:
+    """The fields with Max-Forwards one lower (RFC 9110 section 7.6.2). It must not be 0."""
+    return [
+        (name, b"%d" % (int(value) - 1))
+        if name.lower() == b"max-forwards" and _HOPS.fullmatch(value)
+        else (name, value)
+        for name, value in fields
+    ]
 
 
 def with_host(fields: Iterable[tuple[bytes, bytes]], host: bytes) -> Fields:

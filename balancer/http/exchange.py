@@ -6,7 +6,7 @@ in :mod:`balancer.http.fallible`. An exchange knows nothing of the wire format i
 """
 
 from balancer.core.forwarded import BackendRequest
-from balancer.core.headers import response_fields, trailer_fields
+from balancer.core.headers import HOP_COUNTED, hops_left, response_fields, trailer_fields
 from balancer.core.lease import Lease, Outcome
 from balancer.core.termination import Termination
 from balancer.errors import BadResponse, RequestRefused
@@ -73,6 +73,12 @@ class Exchange(Fallible):
         try:
             if head.method == b"CONNECT":
                 raise RequestRefused(501, "CONNECT is not served here", "RFC 9110 section 9.3.6")
+            if head.method in HOP_COUNTED and hops_left(head.fields) == 0:
+                raise RequestRefused(
+                    501,
+                    "Max-Forwards is 0 and the balancer does not answer this method itself",
+                    "RFC 9110 section 7.6.2",
+                )
             route = settings.routes.match(head.method, head.host, head.path, head.get_all)
         except RequestRefused as refusal:
             self._fail(Termination.REFUSED, refusal.reason, refusal=refusal)

@@ -16,6 +16,7 @@ class Head:
     """As much of a request as is read."""
 
     def __init__(self, fields: Fields, host: bytes = b"example.com", minor: int = 1, target: bytes = b"/") -> None:
+        self.method = b"GET"
         self.fields = fields
         self.host = host
         self.minor = minor

@@ -292,6 +292,23 @@ class EndingTests(SynchronousTestCase):
         self.check(bench, Termination.NO_ROUTE, 404)
         self.assertEqual(client.closed, "open")
 
+    def test_max_forwards(self) -> None:
+        """TRACE and OPTIONS are counted hop by hop: one less each, and at 0 they end here; other methods are not."""
+        for method, value, expected in (
+            (b"OPTIONS", b"3", b"\r\nMax-Forwards: 2\r\n"),
+            (b"TRACE", b"1", b"\r\nMax-Forwards: 0\r\n"),
+            (b"OPTIONS", b"many", b"\r\nMax-Forwards: many\r\n"),
+            (b"GET", b"0", b"\r\nMax-Forwards: 0\r\n"),
+        ):
+            bench = Bench(1)
+            for _ in range(2):  # the same again, which the listener remembers
+                bench.client(method + b" / HTTP/1.1\r\nHost: a\r\nMax-Forwards: " + value + b"\r\n\r\n")
+                self.assertIn(expected, bench.accept().received)
+        bench = Bench(1)
+        client = bench.client(b"OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")
+        self.assertTrue(client.received.startswith(b"HTTP/1.1 501 "), client.received)
+        self.assertEqual(bench.connects, [])
+
     def test_connect_method(self) -> None:
         """CONNECT is not served: 501, and the connection closes, for what follows may not be HTTP."""
         bench = Bench()

@@ -18,7 +18,7 @@ BUFFER = 65536
 
 
 def nothing(*_: object) -> None:
-    """What writing to, or resuming, something that is over does."""
+    """What writing to something that is over does."""
 
 
 @implementer(IConsumer)
@@ -42,12 +42,10 @@ class UvloopConsumer:
         "connected",
         "disconnected",
         "disconnecting",
-        "pauseProducing",
         "producer",
         "producerPaused",
         "reactor",
         "reason",
-        "resumeProducing",
         "streamingProducer",
         "write",
     )
@@ -56,8 +54,6 @@ class UvloopConsumer:
 
     _plain: Callable[[bytes], None]
     write: Callable[[bytes], None]
-    pauseProducing: Callable[[], None]
-    resumeProducing: Callable[[], None]
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
@@ -92,8 +88,7 @@ class UvloopConsumer:
         if not self.connected or self.disconnecting:
             return
         self.disconnecting = True
-        self.pauseProducing()
-        self.resumeProducing = nothing
+        self._uv.pause_reading()
         if self._write_ended:
             self._uv.close()
         else:

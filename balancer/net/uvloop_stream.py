@@ -79,6 +79,7 @@ class UvloopStream(UvloopConsumer):
         "_host",
         "_opening",
         "_peer",
+        "_read_ended",
         "data_received",
         "socket",
     )
@@ -91,6 +92,7 @@ class UvloopStream(UvloopConsumer):
         self._opening: Coroutine[Any, Any, Any] | None = None
         self._peer = peer
         self._host: Any = None
+        self._read_ended = False
         self._mute()
 
     def __repr__(self) -> str:
@@ -129,8 +131,6 @@ class UvloopStream(UvloopConsumer):
         self.reactor.transports.add(self)
         tls = isinstance(protocol, TLSMemoryBIOProtocol)
         self._plain = self.write = unless_aborted(cast(TLSMemoryBIOProtocol, protocol), uv.write) if tls else uv.write
-        self.pauseProducing = uv.pause_reading
-        self.resumeProducing = uv.resume_reading
         self.connected = 1
         self._protocol = protocol
         uv.resume_reading()
@@ -171,7 +171,7 @@ class UvloopStream(UvloopConsumer):
 
     def eof_received(self) -> bool:
         """The peer will send nothing more. (``True`` tells uvloop not to close: that is done here.)"""
-        self.resumeProducing = nothing
+        self._read_ended = True
         self.readConnectionLost(Failure(ConnectionDone()))
         return True
 
@@ -231,8 +231,8 @@ class UvloopStream(UvloopConsumer):
             protocol.connectionLost(reason)
 
     def _mute(self) -> None:
-        """From here on nothing is written and reading is not resumed."""
-        self.write = self.pauseProducing = self.resumeProducing = nothing
+        """From here on nothing is written."""
+        self.write = nothing
         if self._below is not None:
             self._below.mute()
 
@@ -247,6 +247,18 @@ class UvloopStream(UvloopConsumer):
         self.abort_for(None)
 
     # -- as a producer -------------------------------------------------------------------------------------------
+
+    # Methods, though uvloop's own could stand here as they do for ``write``: two bound methods are 256 bytes a stream.
+
+    def pauseProducing(self) -> None:
+        """Read no more for now. (uvloop ignores it where the stream is over, as it does the other.)"""
+        if self.connected:
+            self._uv.pause_reading()
+
+    def resumeProducing(self) -> None:
+        """Read again, unless the end was read, or it closes."""
+        if self.connected and not self._read_ended and not self.disconnecting:
+            self._uv.resume_reading()
 
     def startReading(self) -> None:
         """Another word for :meth:`resumeProducing`."""

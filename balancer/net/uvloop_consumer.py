@@ -124,7 +124,8 @@ class UvloopConsumer:
             return
         self.producer, self.streamingProducer, self.producerPaused = producer, bool(streaming), False
         if not streaming:
-            self.write = self._write_pulled
+            if self.write is not nothing:  # else uvloop would raise where our end was sent
+                self.write = self._write_pulled
             producer.resumeProducing()
             self._pull()
         elif self._uv.get_write_buffer_size() > self.bufferSize:

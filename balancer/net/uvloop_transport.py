@@ -24,7 +24,8 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 
-from balancer.net.uvloop_stream import UvloopStream, nothing, unless_aborted
+from balancer.net.uvloop_consumer import nothing
+from balancer.net.uvloop_stream import UvloopStream, unless_aborted
 
 
 def internet_address(address: tuple[Any, ...]) -> IPv4Address | IPv6Address:

@@ -18,7 +18,7 @@ from balancer.net.flow import BULK, CHUNK, HOLD, tune
 from balancer.net.timers import Timer
 from balancer.net.tls import can_half_close
 from balancer.tcp.opening import Opening
-from balancer.tcp.side import Side
+from balancer.tcp.side import Side, discard
 
 if TYPE_CHECKING:
     from balancer.tcp.factory import ForwardingFactory
@@ -105,7 +105,9 @@ class Connection:
         """A side is gone."""
         if self._opening is not None:
             self._left(words)
-        self._other(side).unsplice()  # there is nobody to write to
+        other = self._other(side)
+        other.unsplice()  # there is nobody to write to
+        other.take = discard  # it may hold the bound write of a transport that is gone, which uvloop's refuses
         step = self._relay.lost(side.client, clean, words)
         if self._lease is not None and not side.client:
             lease, self._lease = self._lease, None

@@ -1,10 +1,12 @@
 """The story of a joined connection: bytes, ends, resets, back-pressure, time."""
 
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
+from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from balancer.core.termination import Termination
 from balancer.core.timeouts import ClientTimeouts
@@ -180,6 +182,22 @@ class ResetTests(StageTestCase):
         record = self.over()
         self.assertIs(record.termination, Termination.BACKEND_RESET)
         self.assertEqual(self.upstream.members[0].backend.failures, 1)
+
+    def test_nothing_is_written_to_who_is_gone(self) -> None:
+        """Whichever side is lost, in order or cut, the other's next bytes reach no transport: uvloop's would raise."""
+        for client_goes in (True, False):
+            for reason in (ConnectionDone(), ConnectionLost()):
+                self.stage()
+                self.pair()
+                client, backend = self.wires[0].left, self.wires[1].right
+                gone, left = (client, backend) if client_goes else (backend, client)
+                keeper: Any = left.protocol
+                written: list[bytes] = []
+                keeper.take = written.append  # in place of the bound write that it keeps
+                keeper.dataReceived(b"in time")
+                gone.lose(reason)
+                keeper.dataReceived(b"late")
+                self.assertEqual(written, [b"in time"])
 
     def test_a_reset_after_a_half_close_is_a_reset(self) -> None:
         """The same holds after one direction has ended, for both sides."""

@@ -47,7 +47,6 @@ class Termination(Enum):
     QUEUE_FULL = ("queue_full", 503, "balancer", "no backend had room and the queue was full")
     TOTAL_TIMEOUT = ("total_timeout", 504, "balancer", "the exchange took longer than its total timeout")
     SHUTDOWN = ("shutdown", 503, "balancer", "the balancer was stopped and the time to drain was over")
-    BACKEND_REMOVED = ("backend_removed", 503, "balancer", "the backend was taken out and the time to drain was over")
     INTERNAL = ("internal", 500, "balancer", "the balancer failed; the log has the traceback")
 
     CONNECT_REFUSED = ("connect_refused", 502, "backend", "every backend tried refused or reset the connect")

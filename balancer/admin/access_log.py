@@ -32,7 +32,7 @@ class AccessLog:
         self._format: Format = format_named(settings.format)
         self._batch = settings.batch
         self._limit = settings.buffer
-        self._waiting: deque[ConnectionRecord] = deque()
+        self._waiting: deque[tuple[ConnectionRecord, int]] = deque()  # each with its size
         self._size = 0
         self._unsent = b""
         self._unsent_size = 0
@@ -61,7 +61,7 @@ class AccessLog:
             self._drop(1)
             return
         self._size += size
-        self._waiting.append(record)
+        self._waiting.append((record, size))
         if self._timer is None:
             self._arm(self._settings.flush_interval)
         elif len(self._waiting) == self._batch:
@@ -104,14 +104,10 @@ class AccessLog:
         """Write what is left of the last batch, or else the next one; return whether the sink took all of it."""
         if not self._unsent:
             waiting = self._waiting
-            if len(waiting) <= self._batch:
-                batch = list(waiting)
-                waiting.clear()
-                self._unsent_size = self._size
-            else:
-                batch = [waiting.popleft() for _ in range(self._batch)]
-                self._unsent_size = sum([record.size() for record in batch])
-            self._unsent = b"".join([self._format(record) for record in batch])
+            batch = [waiting.popleft() for _ in range(min(len(waiting), self._batch))]
+            self._unsent_size = sum([size for _, size in batch])
+            written_as = self._format
+            self._unsent = b"".join([written_as(record) for record, _ in batch])
         if self._unsent:
             written = self._sink.write(self._unsent)
             self.lines += self._unsent.count(b"\n", 0, written)

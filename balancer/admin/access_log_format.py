@@ -13,6 +13,7 @@ from functools import lru_cache
 from time import gmtime
 
 from balancer.core.record import ConnectionRecord, ExchangeRecord
+from balancer.core.termination import Termination
 from balancer.errors import UnknownName
 
 LONGEST_VALUE = 4096
@@ -92,19 +93,12 @@ def _request_line(method: bytes, target: bytes, minor: int) -> str:
     return _between_quotes(b"%b %b %b" % (_cut(method), _cut(target), _protocol(minor).encode("ascii")))
 
 
-# Names of ours are few, and clients come with the same words again and again: each is looked at once. Of what clients
-# send only short values are remembered, so that all caches together stay below 1 MiB.
-_own = lru_cache(maxsize=4096)(_word)
+# Clients come with the same words again and again: each is looked at once. Of what they send only short values are
+# remembered, so that all caches together stay below 1 MiB.
 _known_client = lru_cache(maxsize=1024)(_client)
 _known_word = lru_cache(maxsize=1024)(_received_word)
 _known_request = lru_cache(maxsize=1024)(_request_line)
 _known_quotes = lru_cache(maxsize=1024)(_between_quotes)
-
-
-def _time(seconds: float | None) -> str:
-    if not seconds:
-        return "-" if seconds is None else "0.000000"
-    return f"{seconds:.6f}"
 
 
 def _protocol(minor: int) -> str:
@@ -119,9 +113,17 @@ def _request(record: ConnectionRecord) -> str:
     return line(record.method, record.target, record.minor)
 
 
+@lru_cache(maxsize=1024)
+def _way(end: Termination | None, listener: str, route: str, upstream: str, backend: str) -> str:
+    """Names of ours, which are few: each of their combinations is written once."""
+    return (
+        f"end={'-' if end is None else end.value} listener={_word(listener)} route={_word(route)} "
+        f"upstream={_word(upstream)} backend={_word(backend)}"
+    )
+
+
 def _pairs(record: ConnectionRecord) -> str:
     """What NCSA's formats have no place for, in a fixed order."""
-    end = record.termination
     http = ""
     if isinstance(record, ExchangeRecord):
         host, name = record.host, record.request_id
@@ -129,11 +131,15 @@ def _pairs(record: ConnectionRecord) -> str:
         # A generated id is plain, and never comes again.
         plain = name.isalnum() and len(name) <= SHORT
         http = f" host={word(host)} id={name.decode('ascii') if plain else _received_word(name)}"
+    queue, connect, first_byte, total = record.queue, record.connect, record.first_byte, record.total
     return (
-        f"end={'-' if end is None else end._value_} listener={_own(record.listener)} route={_own(record.route)} "
-        f"upstream={_own(record.upstream)} backend={_own(record.backend)} attempts={record.attempts} "
-        f"queue={_time(record.queue)} connect={_time(record.connect)} first_byte={_time(record.first_byte)} "
-        f"total={_time(record.total)} in={record.bytes_in}{http} "
+        f"{_way(record.termination, record.listener, record.route, record.upstream, record.backend)} "
+        f"attempts={record.attempts} "
+        # Nearly all of them waited for nothing, and a number's digits are what takes longest here.
+        f"queue={f'{queue:.6f}' if queue else '-' if queue is None else '0.000000'} "
+        f"connect={f'{connect:.6f}' if connect else '-' if connect is None else '0.000000'} "
+        f"first_byte={'-' if first_byte is None else f'{first_byte:.6f}'} "
+        f"total={'-' if total is None else f'{total:.6f}'} in={record.bytes_in}{http} "
         f"reason={_word(record.reason) if record.reason else '-'}"
     )
 
@@ -153,11 +159,12 @@ def common(record: ConnectionRecord) -> bytes:
 
 def combined(record: ConnectionRecord) -> bytes:
     """NCSA combined log format (common, Referer, User-Agent), then ``key=value`` pairs."""
-    referer = agent = b""
+    fields = '"-" "-"'
     if isinstance(record, ExchangeRecord):
-        referer, agent = _cut(record.referer), _cut(record.user_agent)
-    quotes = _known_quotes if len(agent) <= SHORT else _between_quotes
-    fields = f"{_between_quotes(referer)} {quotes(agent)}"
+        referer, agent = record.referer, record.user_agent
+        if referer or agent:
+            quotes = _known_quotes if len(agent) <= SHORT else _between_quotes
+            fields = f"{_between_quotes(_cut(referer))} {quotes(_cut(agent))}"
     return f"{_ncsa(record)} {fields} {_pairs(record)}\n".encode("ascii")
 
 

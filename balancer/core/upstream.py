@@ -69,6 +69,8 @@ class Upstream:
 
     :ivar members: a stable tuple, replaced only by :meth:`update`; survivors stay the same objects while what the
         upstream says about them stays the same.
+    :ivar next_tick: when time alone brings a change (see :meth:`tick`).
+    :ivar stale: the selector does not know who is usable now (see :meth:`refreshed`).
     :ivar revision: how often the usable members or the selector changed, so that a placement under way can tell.
     :ivar active: leases out now, of this upstream.
     :ivar panic: whether the panic threshold decides.
@@ -99,8 +101,8 @@ class Upstream:
         self._known: dict[Backend, Member] = {}
         self._tally = tiers.Tally((), policy.panic_threshold)
         self._panic_told = False
-        self._next_tick = inf
-        self._stale = False  # the selector does not know who is usable now
+        self.next_tick = inf
+        self.stale = False
         self._refreshed = -inf
 
     def __repr__(self) -> str:
@@ -165,10 +167,10 @@ class Upstream:
             self._settle(self.members, event.at)
             return
         self.panic = self._tally.panic
-        self._next_tick = min(self._next_tick, backend.ejected_until or inf)
+        self.next_tick = min(self.next_tick, backend.ejected_until or inf)
         usable = self._tally.usable(member)
         if member.usable is not usable:
-            member.usable, self._stale = usable, True
+            member.usable, self.stale = usable, True
             self.revision += 1
 
     def backend_settled(self, backend: Backend, event: Event) -> None:
@@ -181,7 +183,7 @@ class Upstream:
 
     def tick(self, now: float) -> None:
         """Do what time alone brings: ejections that end, steps of slow start. Cheap where nothing is due."""
-        if now < self._next_tick:
+        if now < self.next_tick:
             return
         for member in self.members:
             until = member.backend.ejected_until
@@ -203,14 +205,14 @@ class Upstream:
                 member.weight, build = weight, True
             if member.usable is not tally.usable(member):
                 member.usable, turned = not member.usable, True
-        self._next_tick = min((m.backend.ejected_until or inf for m in members), default=inf)
-        self._next_tick = min(self._next_tick, next_step)
+        self.next_tick = min((m.backend.ejected_until or inf for m in members), default=inf)
+        self.next_tick = min(self.next_tick, next_step)
         if build:
             self.members, self.selector = members, self._build_selector(members)
             self._known = {member.backend: member for member in members}
-            self._stale = False
+            self.stale = False
         elif turned:
-            self._stale = True
+            self.stale = True
         self.revision += build or turned
 
     def refreshed(self, now: float, at_once: bool = False) -> ISelector | None:
@@ -218,8 +220,8 @@ class Upstream:
 
         :param at_once: let it know now; ``None`` where it knows already.
         """
-        if self._stale and (at_once or len(self.members) <= MANY or now - self._refreshed >= REFRESH):
-            self._stale = False
+        if self.stale and (at_once or len(self.members) <= MANY or now - self._refreshed >= REFRESH):
+            self.stale = False
             self._refreshed = now
             self.selector.refresh()
         elif at_once:
@@ -248,9 +250,7 @@ class Upstream:
 
     def place(self, traits: Traits, now: float) -> "Placement":
         """Begin to place one request or connection."""
-        if now >= self._next_tick:
-            self.tick(now)
-        return Placement(self, traits)
+        return Placement(self, traits, now)
 
     def lease_returned(self, lease: Lease, outcome: Outcome, now: float) -> None:
         """Learn from a lease that came back, then let waiters have its place (called by the lease)."""
@@ -282,11 +282,15 @@ class Placement:
 
     __slots__ = ("_candidates", "_revision", "full", "tried", "traits", "upstream")
 
-    def __init__(self, upstream: Upstream, traits: Traits) -> None:
+    tried: tuple[Backend, ...]
+
+    def __init__(self, upstream: Upstream, traits: Traits, now: float) -> None:
+        if now >= upstream.next_tick:
+            upstream.tick(now)
         self.upstream = upstream
         self.traits = traits
         self.full = False
-        self.tried: list[Backend] = []
+        self.tried = ()
         self._candidates: Iterator[Member] | None = None
         self._revision = 0
 
@@ -297,21 +301,22 @@ class Placement:
     def next(self, now: float) -> Lease | None:
         """A lease on the next candidate, or ``None`` where none is left: see :attr:`full` for why."""
         upstream = self.upstream
-        resumed = self._candidates is not None and self._revision == upstream.revision
-        if self._candidates is None or not resumed:
+        candidates = self._candidates
+        resumed = candidates is not None and self._revision == upstream.revision
+        if candidates is None or not resumed:
             self.full = False
             self._revision = upstream.revision
+            selector = upstream.selector if not upstream.stale else upstream.refreshed(now) or upstream.selector
             # Where no selector has a key for it, any member will do: better than none.
-            selector = upstream.refreshed(now) or upstream.selector
-            self._candidates = selector.candidates(self.traits) or iter(upstream.members)
-        for member in self._candidates:
+            self._candidates = candidates = selector.candidates(self.traits) or iter(upstream.members)
+        for member in candidates:
             backend = member.backend
             if not member.usable or backend in self.tried:
                 continue
             if 0 < backend.max_connections <= backend.active:
                 self.full = True
             else:
-                self.tried.append(backend)
+                self.tried += (backend,)
                 return Lease(upstream, member, now)
         # One that was full at an earlier call may have room by now, and its vacancy is not announced to us again.
         # And where the selector was behind, there may be members that it did not know to be usable.

@@ -8,49 +8,37 @@ from balancer.core.lease import Lease, Outcome
 from balancer.core.record import ExchangeRecord
 from balancer.core.retry import RetryCondition
 from balancer.core.traits import Traits
+from balancer.core.upstream import Placement
 from balancer.http.backend import BackendConnection, BackendUser
 from balancer.http.upstreams import HttpUpstream
 from balancer.net.connector import Attempt, Failed
 
 
-class Attempts:
+class Attempts(Placement):
     """See the module. It knows its exchange only while it connects for it, so that the two make no circle.
 
     :ivar lease: the one that is out.
     """
 
-    __slots__ = ("_attempt", "_budgeted", "_mark", "_placement", "_record", "_retries", "_way", "lease")
+    __slots__ = ("_attempt", "_budgeted", "_mark", "_record", "_retries", "_way", "lease")
 
     def __init__(self, way: HttpUpstream, traits: Traits, record: ExchangeRecord, now: float) -> None:
+        super().__init__(way.upstream, traits, now)
         self.lease: Lease | None = None
         self._way = way
-        self._placement = way.upstream.place(traits, now)
         self._record = record
         self._attempt: Attempt | None = None
         self._mark = now  # when the present step began: the queue, the connect, the wait for the first byte
         self._retries = 0
         self._budgeted = False
 
-    @property
-    def full(self) -> bool:
-        """Whether some backend was passed over because it has no room, so that waiting may help."""
-        return self._placement.full
-
-    def first(self, now: float) -> Lease | None:
-        """The best backend, if one is available and has room."""
-        return self._placement.next(now)
-
-    def vacancy(self, now: float) -> Lease | None:
-        """After a wait: the same question again."""
-        return self._placement.again(now)
-
     def another(self, condition: RetryCondition | None, method: bytes, body_sent: bool, now: float) -> Lease | None:
         """The next backend after one that failed under this condition; the record says why there is none."""
-        upstream, record = self._way.upstream, self._record
+        upstream, record = self.upstream, self._record
         policy = upstream.policy.retry
         if condition is None or self._retries >= policy.attempts or not policy.allows(condition, method, body_sent):
             return None
-        lease = self._placement.next(now)
+        lease = self.next(now)
         if lease is None:
             record.note("no retry: no other backend has room" if self.full else "no retry: there is no other backend")
             return None
@@ -121,4 +109,4 @@ class Attempts:
         """The exchange is over."""
         self.release(outcome, now)
         if self._budgeted:
-            self._way.upstream.budget.end()
+            self.upstream.budget.end()

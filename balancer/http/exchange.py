@@ -59,7 +59,7 @@ class Exchange(Fallible):
         if way.timeouts.total:
             self._total = settings.timers.schedule(way.timeouts.total, self._took_too_long)
         self._attempts = attempts = Attempts(way, RequestTraits(head, record.client), record, now)
-        lease = attempts.first(now)
+        lease = attempts.next(now)
         if lease is not None:
             self._use(lease, now)
         elif attempts.full:
@@ -103,7 +103,7 @@ class Exchange(Fallible):
 
     def vacancy(self) -> Lease | None:
         """In the queue: there may be room."""
-        return self._attempts.vacancy(self._seconds())
+        return self._attempts.again(self._seconds())
 
     def admitted(self, lease: Lease) -> None:
         """In the queue: there is."""

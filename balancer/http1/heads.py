@@ -69,6 +69,7 @@ class RequestHead:
     :ivar upgrade: the value of Upgrade, if Connection lists it and the request is HTTP/1.1; else None.
     :ivar notes: for whoever works with it: what it wants to find again when the same head comes again. A head may
         stand for many messages (:mod:`balancer.http1.memo`), so nothing else of it may be changed.
+    :ivar raw: its bytes, where a memo keeps it, and ``whole``: how many the message has; -1 where that is unknown.
     """
 
     __slots__ = (
@@ -84,8 +85,10 @@ class RequestHead:
         "notes",
         "path",
         "query",
+        "raw",
         "target",
         "upgrade",
+        "whole",
     )
 
     def __init__(
@@ -117,6 +120,8 @@ class RequestHead:
         self.expect_continue = expect_continue
         self.upgrade = upgrade
         self.notes: object = None
+        self.raw = b""
+        self.whole = -1
         self._index = first_values(fields) if index is None else index
 
     def get(self, name: bytes) -> bytes | None:
@@ -141,10 +146,12 @@ class ResponseHead:
     :ivar framing: how the body ends; NONE for 1xx, 204, 304, for HEAD, and for what opens a tunnel.
     :ivar connection: every option of every Connection field, lower case.
     :ivar keep_alive: the backend keeps the connection for another request once this body ended.
-    :ivar notes: as a request's.
+    :ivar notes: as a request's, and so are ``raw`` and ``whole``.
     """
 
-    __slots__ = ("_index", "connection", "fields", "framing", "keep_alive", "minor", "notes", "reason", "status")
+    __slots__ = (
+        "_index", "connection", "fields", "framing", "keep_alive", "minor", "notes", "raw", "reason", "status", "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -165,6 +172,8 @@ class ResponseHead:
         self.connection = connection
         self.keep_alive = keep_alive
         self.notes: object = None
+        self.raw = b""
+        self.whole = -1
         self._index = first_values(fields) if index is None else index
 
     @property

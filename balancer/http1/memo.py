@@ -8,7 +8,9 @@ make it forget, never grow. It never judges anything itself.
 
 from typing import Final, TypeVar
 
-Head = TypeVar("Head")
+from balancer.http1.heads import LENGTH, NONE, RequestHead, ResponseHead
+
+Head = TypeVar("Head", RequestHead, ResponseHead)
 
 ENTRIES: Final = 128
 """Heads kept: more different ones than a busy listener meets again before a second has passed and Date changed."""
@@ -25,4 +27,7 @@ class HeadMemo(dict[bytes, Head]):
         than finding the oldest."""
         if len(self) >= ENTRIES:
             self.clear()
+        framing = head.framing
+        head.raw = raw
+        head.whole = len(raw) + framing.length if framing.kind is NONE or framing.kind is LENGTH else -1
         self[raw] = head

@@ -47,11 +47,12 @@ class RequestParser(MessageReader[RequestHead]):
     :param memo: heads that passed these limits before.
     """
 
-    __slots__ = ("_empty_lines", "_memo", "_section")
+    __slots__ = ("_empty_lines", "_last", "_memo", "_section")
 
     def __init__(self, limits: HttpLimits, memo: HeadMemo[RequestHead] | None = None) -> None:
         super().__init__(limits, HEAD)
         self._memo: HeadMemo[RequestHead] = HeadMemo() if memo is None else memo
+        self._last: RequestHead | None = None  # the one of them that came last on this connection
         self._section: Section | None = None  # made for the first head that does not arrive whole
         self._empty_lines = 0
 
@@ -65,13 +66,17 @@ class RequestParser(MessageReader[RequestHead]):
         the body, and the parser is PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
         if self._state != HEAD or self._position != len(self._data) or self._fault is not None or self._ended:
             return None
-        end = data.find(_END, 0, LONGEST) + len(_END)
-        head = self._memo.get(data[:end])
-        if head is None or end + head.framing.length != len(data) or head.framing.kind is CHUNKED:
+        head = self._last
+        if head is None or not data.startswith(head.raw):  # who asks again mostly asks alike
+            head = self._memo.get(data[: data.find(_END, 0, LONGEST) + len(_END)])
+            if head is None:
+                return None
+            self._last = head
+        if head.whole != len(data):
             return None
         self._empty_lines = 0
         self._state = OVER
-        return head, data[end:]
+        return head, data[len(head.raw) :] if head.framing.length else b""
 
     def start_next(self) -> None:
         """Go on to the next request of the connection.
@@ -220,11 +225,12 @@ class ResponseParser(MessageReader[ResponseHead]):
     :param memo: heads that passed these limits before.
     """
 
-    __slots__ = ("_interim", "_memo", "_method", "_section", "_touched", "_tunnel")
+    __slots__ = ("_interim", "_last", "_memo", "_method", "_section", "_touched", "_tunnel")
 
     def __init__(self, limits: HttpLimits, memo: HeadMemo[ResponseHead] | None = None) -> None:
         super().__init__(limits, IDLE)
         self._memo: HeadMemo[ResponseHead] = HeadMemo() if memo is None else memo
+        self._last: ResponseHead | None = None  # the one of them that came last on this connection
         self._section: Section | None = None  # made for the first head that does not arrive whole
         self._method = b""
         self._interim = 0
@@ -261,14 +267,16 @@ class ResponseParser(MessageReader[ResponseHead]):
             return None
         if self._fault is not None or self._ended:
             return None
-        end = data.find(_END, 0, LONGEST) + len(_END)
-        head = self._memo.get(data[:end])
-        if head is None or end + head.framing.length != len(data):
-            return None
-        if head.framing.kind is not LENGTH and head.framing.kind is not NONE:
+        head = self._last
+        if head is None or not data.startswith(head.raw):
+            head = self._memo.get(data[: data.find(_END, 0, LONGEST) + len(_END)])
+            if head is None:
+                return None
+            self._last = head
+        if head.whole != len(data):
             return None
         self._state = OVER
-        return head, data[end:]
+        return head, data[len(head.raw) :]
 
     def eof(self) -> None:
         """The backend will send no more. A body that ends with the stream is complete now; any other is truncated,

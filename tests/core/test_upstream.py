@@ -335,7 +335,7 @@ class Placements(SynchronousTestCase):
         placement = self.upstream.place(NOTHING_KNOWN, 0.0)
         self.assertEqual([self.next(placement) for _ in range(5)], [*backends_of(self.upstream), None, None])
         self.assertIsNone(placement.again(0.0))
-        self.assertEqual((placement.full, placement.tried), (False, backends_of(self.upstream)))
+        self.assertEqual((placement.full, list(placement.tried)), (False, backends_of(self.upstream)))
 
     def test_forgetful_selector(self) -> None:
         """A selector that repeats itself, or forgets that one is drained, does not get its way."""

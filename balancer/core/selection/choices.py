@@ -7,6 +7,8 @@ idle upstream is shared exactly by weight.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
 from random import Random
 
 from zope.interface import implementer
@@ -24,6 +26,8 @@ MAX_CHOICES = 32
 """Beyond, ``leastconn`` is what is meant: each choice costs another draw."""
 
 Cost = Callable[[Member], float]
+
+_USABLE: Callable[[Member], bool] = attrgetter("usable")
 
 
 def load(member: Member) -> float:
@@ -54,11 +58,13 @@ class PowerOfChoices:
         """Those drawn, the cheapest first; then the others by chance and weight."""
         draw = self._draw
         drawn = draw.several(self._choices)
-        drawn.sort(key=self._cost)
-        for member in drawn:
-            if member.usable:
-                yield member
-        yield from draw.others(set(drawn))
+        if len(drawn) == 2:  # nearly always, and comparing two is cheaper than sorting them
+            if self._cost(drawn[1]) < self._cost(drawn[0]):
+                drawn.reverse()
+        else:
+            drawn.sort(key=self._cost)
+        # No generator of ours around it: most are asked for one member, and closing one that has begun costs more.
+        return chain(filter(_USABLE, drawn), draw.others(drawn))
 
     def observe(self, member: Member, latency: float, now: float) -> None:
         """Latency is of no interest."""

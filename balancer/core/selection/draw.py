@@ -5,7 +5,7 @@ above a threshold, a part of one other. A table sees the members that were usabl
 new one in ``refresh``. Iterators that are still out keep the old one and pass over whoever became unusable since.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop
 from random import Random
 
@@ -39,9 +39,13 @@ class Draw:
         members, thresholds, aliases, chance = self.members, self._thresholds, self._aliases, self._random.random
         size = len(members)
         wanted = count if count < size else size
-        drawn: list[Member] = []
-        for _ in range(1 + wanted * TRIES if size else 0):
-            place = chance() * size  # as in `one`, written out: this is what every request does
+        if not wanted:
+            return []
+        place = chance() * size  # as in `one`, written out here and below: this is what every request does
+        column = int(place)
+        drawn = [members[column if place < thresholds[column] else aliases[column]]]
+        for _ in range(wanted * TRIES if wanted > 1 else 0):
+            place = chance() * size
             column = int(place)
             member = members[column if place < thresholds[column] else aliases[column]]
             if member not in drawn:
@@ -50,9 +54,10 @@ class Draw:
                     break
         return drawn
 
-    def others(self, taken: set[Member]) -> Iterator[Member]:
-        """Every member not in ``taken`` (which grows), drawn without replacement: so what one member cannot serve
-        spreads over the others by weight instead of falling on a neighbour."""
+    def others(self, those: Iterable[Member]) -> Iterator[Member]:
+        """Every member but ``those``, drawn without replacement: so what one member cannot serve spreads over the
+        others by weight instead of falling on a neighbour."""
+        taken = set(those)
         for _ in range(TRIES if self.members else 0):
             member = self.one()
             if member not in taken:

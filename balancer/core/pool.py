@@ -52,7 +52,8 @@ class Reusable(Protocol):
 
 C = TypeVar("C", bound=Reusable)
 
-_NONE: Final = ()
+NOTHING: Final = ()
+"""What :meth:`Pool.put` returns in the usual case: there is room, and nothing to close."""
 
 
 class Pool(Generic[C]):
@@ -89,14 +90,15 @@ class Pool(Generic[C]):
 
     def put(self, connection: C, now: float) -> Sequence[C]:
         """Keep a connection whose response is finished. Returns those to close: itself, where it may carry no
-        more requests or none are kept, or the oldest, where the pool has been over its limit for :data:`SURGE`."""
+        more requests or none are kept, or the oldest, where the pool has been over its limit for :data:`SURGE`;
+        :data:`NOTHING` itself where the pool is within its limit."""
         policy = self.policy
         if not policy.idle or (policy.requests and connection.requests >= policy.requests):
             return [connection]
         connection.idle_since = now
         idle = self._idle
         idle.append(connection)
-        return self.expire(now) if len(idle) > policy.idle else _NONE
+        return self.expire(now) if len(idle) > policy.idle else NOTHING
 
     def remove(self, connection: C) -> bool:
         """Forget a connection that closed by itself; ``False`` where it was not idle."""

@@ -5,14 +5,14 @@ close make it useless: an answer nobody asked for must never become the next req
 failure means, and never sends anything by itself.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, cast
 from typing import Protocol as Structure
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Backend
 from balancer.core.termination import Termination
@@ -61,9 +61,8 @@ class BackendUser(Structure):
         """It reads again."""
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
-class BackendConnection(Protocol):
-    """See the module.
+class BackendConnection:
+    """See the module. (A protocol of its own rather than a subclass, as :class:`~balancer.http.channel.HttpChannel`.)
 
     :ivar backend: where it goes.
     :ivar requests: how many it was used for.
@@ -71,10 +70,13 @@ class BackendConnection(Protocol):
     :ivar idle_since: when its last response was finished (set by the pool).
     """
 
-    steady = True  # dataReceived is never assigned, so that the reactor may call it directly (docs/reactor.md)
+    __slots__ = (
+        "_blocked", "_flow", "_held", "_home", "_open", "_parser", "_splice", "_tunnel", "_user", "backend",
+        "idle_since", "may_splice", "requests", "transport",
+    )  # fmt: skip
 
     transport: IConnection
-    noisy: ClassVar[bool] = False
+    _flow: Flow
 
     def __init__(self, home: "HttpUpstream", backend: Backend, user: BackendUser) -> None:
         self.backend = backend
@@ -201,6 +203,10 @@ class BackendConnection(Protocol):
 
     # -- what Twisted calls -------------------------------------------------------------------------------------
 
+    def makeConnection(self, transport: ITransport) -> None:
+        self.transport = cast(IConnection, transport)
+        self.connectionMade()
+
     def connectionMade(self) -> None:
         self._open = True
         self._home.opened += 1
@@ -303,3 +309,6 @@ class BackendConnection(Protocol):
                 Termination.BACKEND_CLOSED_EARLY if nothing else Termination.BACKEND_RESET,
                 BadResponse("the backend reset the connection", nothing_received=nothing),
             )
+
+
+classImplements(BackendConnection, IProtocol, IPushProducer, IHalfCloseableProtocol)

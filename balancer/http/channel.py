@@ -5,13 +5,14 @@ back as bytes. What is decided here is only what the wire format asks for: frami
 how long a client is waited for. It never looks at routes or backends.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
+from balancer.core.forwarded import Peer
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.answers import refused
@@ -37,18 +38,24 @@ is complete and being served; bytes of a tunnel; nothing any more, the connectio
 _NAMES = ("idle", "head", "body", "served", "tunnel", "over")
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
-class HttpChannel(Protocol):
-    """See the module. It is the :class:`~balancer.http.front.Front` of its exchanges.
+class HttpChannel:
+    """See the module. It is the :class:`~balancer.http.front.Front` of its exchanges. (A protocol of its own rather
+    than a subclass: it has slots, and nothing it does not use.)
 
     :param factory: its settings are asked anew for each request.
     """
 
-    steady = True  # dataReceived is never assigned, so that the reactor may call it directly (docs/reactor.md)
+    __slots__ = (
+        "_address", "_begun", "_blocked", "_chunked", "_draining", "_driven", "_factory", "_flow", "_keep", "_made",
+        "_minor", "_out", "_parser", "_peer", "_port", "_pulling", "_served", "_settings", "_state", "_timer",
+        "can_tunnel", "speaks_interim", "timer", "transport",
+    )  # fmt: skip
 
     transport: IConnection
-    can_tunnel = True
-    speaks_interim = True
+    timer: Timer
+    _flow: Flow
+    _timer: Timer
+    _peer: Peer
 
     def __init__(self, factory: "ChannelFactory") -> None:
         self._factory = factory
@@ -66,11 +73,17 @@ class HttpChannel(Protocol):
         self._pulling = False
         self._draining = False
         self._made: Closing | None = None
+        self.can_tunnel = self.speaks_interim = True
 
     def __repr__(self) -> str:
         return f"<HttpChannel {_NAMES[self._state]} served={self._served}{' blocked' if self._blocked else ''}>"
 
     # -- the connection -----------------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """It is connected (Twisted calls it)."""
+        self.transport = cast(IConnection, transport)
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         """A client is here: it has ``timeouts.head`` seconds for its first request."""
@@ -391,3 +404,6 @@ class HttpChannel(Protocol):
                 self.transport, self._flow, settings.timers, self._timer, settings.timeouts, self._gave_up
             )
         return self._made
+
+
+classImplements(HttpChannel, IProtocol, IPushProducer, IHalfCloseableProtocol)

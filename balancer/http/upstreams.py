@@ -8,7 +8,7 @@ that they share connections. It never looks at a request.
 from balancer.core.events import ConfigApplied, Drained, Event, Maintained, MembersChanged
 from balancer.core.lease import Lease
 from balancer.core.model import AdminState, Backend
-from balancer.core.pool import SURGE, Pool, PoolPolicy
+from balancer.core.pool import NOTHING, SURGE, Pool, PoolPolicy
 from balancer.core.timeouts import BackendTimeouts
 from balancer.core.upstream import Upstream
 from balancer.http.backend import BackendConnection, BackendUser
@@ -55,6 +55,7 @@ class HttpUpstream:
         self._tls = tls
         self._pools: dict[Backend, Pool[BackendConnection]] = {}
         self._sweep: Timer | None = None
+        self._sweeping = False  # the sweep is to come
         self._surging = False  # the sweep is to come soon, for there are more than are to be kept
 
     def __repr__(self) -> str:
@@ -93,9 +94,12 @@ class HttpUpstream:
         pool = self._pools.get(backend)
         if pool is None:
             pool = self._pools[backend] = Pool(self.policy)
-        for surplus in pool.put(connection, now):
+        closing = pool.put(connection, now)
+        if closing is NOTHING and self._sweeping:
+            return
+        for surplus in closing:
             surplus.close()
-        if (self._sweep is None or not self._sweep.active) and pool:
+        if not self._sweeping and pool:
             self._arm(self.policy.idle_timeout)
         if pool.surplus and not self._surging:
             self._surging = True
@@ -121,6 +125,7 @@ class HttpUpstream:
     def close(self) -> None:
         """Close what is idle, and whatever becomes so from now on."""
         self.closed = True
+        self._sweeping = False
         if self._sweep is not None:
             self._sweep.cancel()
         for pool in self._pools.values():
@@ -132,12 +137,14 @@ class HttpUpstream:
         return backend.admin is AdminState.READY and self.upstream in backend.groups
 
     def _arm(self, delay: float) -> None:
+        self._sweeping = True
         if self._sweep is None:
             self._sweep = self._timers.schedule(delay, self._expire)
         else:
             self._sweep.rearm(delay)
 
     def _expire(self) -> None:
+        self._sweeping = False
         now = self._timers.seconds()
         for pool in self._pools.values():
             for connection in pool.expire(now):

@@ -11,7 +11,7 @@ from typing import Final
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http1 import faults, framing, grammar, targets
 from balancer.http1.faults import Malformed
-from balancer.http1.heads import CHUNKED, CLOSE, LENGTH, NONE, EndOfMessage, Fields, RequestHead, ResponseHead
+from balancer.http1.heads import CLOSE, EndOfMessage, Fields, RequestHead, ResponseHead
 from balancer.http1.limits import HttpLimits
 from balancer.http1.memo import LONGEST, HeadMemo
 from balancer.http1.reader import (
@@ -240,8 +240,12 @@ class ResponseParser(MessageReader[ResponseHead]):
     @property
     def idle(self) -> bool:
         """True if a request may be sent: no response is expected or under way, and nothing came unasked."""
-        at_rest = (self._state == OVER or self._state == IDLE) and not self._tunnel
-        return at_rest and self._fault is None and not self._ended and self._position == len(self._data)
+        return (
+            (self._state == OVER or self._state == IDLE)
+            and self._position == len(self._data)
+            and not (self._tunnel or self._ended)
+            and self._fault is None
+        )
 
     @property
     def awaiting(self) -> bool:

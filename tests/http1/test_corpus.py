@@ -29,7 +29,9 @@ class Transcript:
     rest: bytes = b""
 
     def head(self, head: RequestHead | ResponseHead) -> None:
-        self.open_head = {name: getattr(head, name) for name in head.__slots__ if name not in ("_index", "raw", "whole")}
+        self.open_head = {
+            name: getattr(head, name) for name in head.__slots__ if name not in ("_index", "raw", "whole")
+        }
         self.body = b""
 
     def end(self, trailers: list[tuple[bytes, bytes]]) -> None:

@@ -61,10 +61,10 @@ class Reply:
     """Of a final response: its head for the client, as :meth:`balancer.http.front.Front.send_head` wants it.
 
     :ivar fields: copy them: fronts add to what they are given.
-    :ivar kept_alive: the whole head for an HTTP/1.1 client whose connection is kept; ``closing``: where it is not.
+    :ivar kept_alive: the whole head for an HTTP/1.1 client whose connection is kept.
     """
 
-    __slots__ = ("_settings", "closing", "fields", "framing", "kept_alive", "reason", "status")
+    __slots__ = ("_closing", "_settings", "fields", "framing", "kept_alive", "reason", "status")
 
     def __init__(self, settings: HttpSettings, head: ResponseHead) -> None:
         self._settings = settings
@@ -73,7 +73,14 @@ class Reply:
         self.fields: Fields = client_fields(head, settings)
         self.framing: Framing = client_framing(head)
         self.kept_alive = response_head(self.status, self.reason, self.fields)
-        self.closing = response_head(self.status, self.reason, [*self.fields, (b"Connection", b"close")])
+        self._closing = b""  # written when first asked for: many heads never come again
+
+    @property
+    def closing(self) -> bytes:
+        """The whole head for a client whose connection is closed after it."""
+        if not self._closing:
+            self._closing = response_head(self.status, self.reason, [*self.fields, (b"Connection", b"close")])
+        return self._closing
 
     @staticmethod
     def to(head: ResponseHead, settings: HttpSettings) -> "Reply | None":

@@ -25,7 +25,8 @@ from balancer.admin.access_log import AccessLog
 from balancer.admin.log_sink import FileSink
 from balancer.config.schema import Configuration, UpstreamConfig
 from balancer.core.access_log import AccessLogSettings
-from balancer.core.forwarded import ForwardedPolicy, Forwarding, random_ids
+from balancer.core.forwarded import Forwarding, random_ids
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import BackendSpec
 from balancer.core.routing import RouteTable
 from balancer.http.factory import ChannelFactory

@@ -15,7 +15,7 @@ from balancer.core import selection
 from balancer.core.events import BackendDown, ConfigApplied, Drained, Ejected, Event, MembersChanged, Readmitted
 from balancer.core.lease import Lease, Outcome
 from balancer.core.model import AdminState, BackendSpec, Health, Member
-from balancer.core.outlier import OutlierPolicy
+from balancer.core.policies import OutlierPolicy
 from balancer.core.route_spec import RouteSpec
 from balancer.core.traits import NOTHING_KNOWN
 from balancer.errors import UnknownName

@@ -9,7 +9,7 @@ from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.wording import Path, nearest, shown
-from balancer.core.forwarded import ForwardedPolicy
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import is_literal, join_address, split_address
 from balancer.core.routing import shadowed
 from balancer.http1.limits import HttpLimits

@@ -20,17 +20,16 @@ from balancer.config.listen import ALLOWED, checked_listen
 from balancer.config.vocabulary import NO_CHECK, Vocabulary
 from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
-from balancer.core.forwarded import ForwardedPolicy
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
-from balancer.core.pool import PoolPolicy
+from balancer.core.policies import PoolPolicy, UpstreamPolicy
 from balancer.core.resolving import ResolvePolicy
 from balancer.core.route_spec import RouteSpec
 from balancer.core.selection import check_balance_factor
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
 from balancer.core.tls import BackendTls, ListenerTls
 from balancer.core.units import CountOrZero, SecondsOrZero, Size, SizeOrZero, Weight
-from balancer.core.upstream import UpstreamPolicy
 from balancer.errors import UnknownName
 from balancer.http1.limits import HttpLimits
 

@@ -58,18 +58,18 @@ class TrustedProxies:
         networks = [ip_network(entry) for entry in entries if entry != UNIX]
         self._v4 = tuple(network for network in networks if isinstance(network, IPv4Network))
         self._v6 = tuple(network for network in networks if isinstance(network, IPv6Network))
-        self._unix = UNIX in entries
+        self._any_socket = UNIX in entries
 
     def __repr__(self) -> str:
-        return f"<TrustedProxies {[*map(str, self._v4 + self._v6), *([UNIX] if self._unix else [])]}>"
+        return f"<TrustedProxies {[*map(str, self._v4 + self._v6), *([UNIX] if self._any_socket else [])]}>"
 
     def __bool__(self) -> bool:
-        return bool(self._v4 or self._v6 or self._unix)
+        return bool(self._v4 or self._v6 or self._any_socket)
 
     def trusts(self, address: Address | None) -> bool:
         """Whether the address is one of them; None stands for the peer of a UNIX socket."""
         if address is None:
-            return self._unix
+            return self._any_socket
         if isinstance(address, IPv4Address):
             return any(address in network for network in self._v4)
         return any(address in network for network in self._v6)

@@ -4,25 +4,10 @@ A waiter is asked to take a lease when there may be room; whoever waits keeps it
 fires. This module never reads a clock and never drops a waiter silently.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Protocol
-
-from typing_extensions import Doc
+from typing import Protocol
 
 from balancer.core.lease import Lease
-from balancer.core.units import CountOrZero, Seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuePolicy:
-    """How long a line may be."""
-
-    __pydantic_config__ = {"extra": "forbid"}
-
-    limit: Annotated[
-        CountOrZero, Doc("Requests or connections that may wait for a backend at its `max_connections`; 0 for none.")
-    ] = 1024
-    timeout: Annotated[Seconds, Doc("Seconds one may wait before it is answered 503 (or closed, in mode tcp).")] = 3.0
+from balancer.core.policies import QueuePolicy
 
 
 class Waiter(Protocol):

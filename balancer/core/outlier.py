@@ -4,41 +4,11 @@ Source: Envoy's outlier detection (consecutive failures, base ejection time, max
 probes and never reads a clock.
 """
 
-from dataclasses import dataclass
 from math import ceil, floor
-from typing import Annotated
-
-from typing_extensions import Doc
 
 from balancer.core.lease import Outcome
 from balancer.core.model import Backend
-from balancer.core.units import CountOrZero, Seconds, Share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutlierPolicy:
-    """When traffic takes a backend out."""
-
-    __pydantic_config__ = {"extra": "forbid"}
-
-    failures: Annotated[
-        CountOrZero,
-        Doc(
-            "Failures in a row that eject a backend: failed connects, resets, timeouts, malformed answers and "
-            "502/503/504; 0 turns ejection off."
-        ),
-    ] = 5
-    base_time: Annotated[Seconds, Doc("Seconds a first ejection lasts; the n-th in close succession n times that.")] = (
-        10.0
-    )
-    max_time: Annotated[Seconds, Doc("Seconds an ejection lasts at most.")] = 300.0
-    max_share: Annotated[
-        Share,
-        Doc(
-            "The part of an upstream's backends that may be ejected at one time, rounded down; the last one that is "
-            "available never is. A backend is ejected for all upstreams that list it, so each of them has to allow it."
-        ),
-    ] = 0.5
+from balancer.core.policies import OutlierPolicy
 
 
 def record(policy: OutlierPolicy, backend: Backend, outcome: Outcome, now: float) -> bool:

@@ -7,33 +7,14 @@ to be closed, and the edge closes it.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-from typing_extensions import Doc
-
-from balancer.core.units import CountOrZero, Seconds
+from balancer.core.policies import PoolPolicy
 
 SURGE = 1.0
 """Seconds for which more than ``idle`` are kept. Each of them carried a request that long ago, so under a load of many
 clients at one time they are about to be needed again; closed at once, every other request pays a connect. (HAProxy
 too lets a surplus go by and by: its pool-purge-delay is 5 s.)"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolPolicy:
-    """How connections to backends are kept."""
-
-    __pydantic_config__ = {"extra": "forbid"}
-
-    idle: Annotated[
-        CountOrZero,
-        Doc("Idle connections kept per backend for longer than a second; 0 closes each after its response."),
-    ] = 32
-    idle_timeout: Annotated[
-        Seconds, Doc("Seconds an idle connection is kept; below the backend's own keep-alive timeout.")
-    ] = 55.0
-    requests: Annotated[CountOrZero, Doc("Requests on one connection before it is closed; 0 for no limit.")] = 1000
 
 
 class Reusable(Protocol):

@@ -7,51 +7,20 @@ and hands out leases by way of a :class:`Placement`. It never opens a connection
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from math import inf
-from typing import Annotated
-
-from typing_extensions import Doc
 
 from balancer.core import outlier, tiers
-from balancer.core.admission import QueuePolicy, WaitingLine
+from balancer.core.admission import WaitingLine
 from balancer.core.events import KEPT, Event, MembersChanged, PanicEntered, PanicLeft
 from balancer.core.lease import Lease, Outcome
 from balancer.core.model import Backend, BackendKey, BackendSpec, Listener, Member
-from balancer.core.outlier import OutlierPolicy
-from balancer.core.retry import RetryBudget, RetryPolicy
+from balancer.core.policies import UpstreamPolicy
+from balancer.core.retry import RetryBudget
 from balancer.core.traits import Traits
-from balancer.core.units import SecondsOrZero, Share
 from balancer.interfaces import ISelector
 
 NAMED = 10
 """How many addresses the reason of one event names; the others are counted, so that its size has a limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamPolicy:
-    """How an upstream behaves."""
-
-    slow_start: Annotated[
-        SecondsOrZero, Doc("Seconds over which a server that was out grows back to its full weight; 0 for at once.")
-    ] = 0.0
-    panic_threshold: Annotated[
-        Share,
-        Doc(
-            "Below this share of available primary servers the backups help, and where there are none all primaries "
-            "are used, loudly; with 0 backups help only where no primary is available, and the dead are never used."
-        ),
-    ] = 0.5
-    queue: Annotated[QueuePolicy, Doc("The line in front of backends at their `max_connections`.")] = field(
-        default_factory=QueuePolicy
-    )
-    retry: Annotated[RetryPolicy, Doc("Which failures are tried again on another backend.")] = field(
-        default_factory=RetryPolicy
-    )
-    outlier: Annotated[OutlierPolicy, Doc("When traffic itself takes a backend out.")] = field(
-        default_factory=OutlierPolicy
-    )
-
 
 MANY = 1000
 """Members above which the selector does not hear of every verdict at once: making its tables anew takes time that

@@ -5,8 +5,8 @@ is given back once. It never sends anything and never decides what a failure mea
 """
 
 from balancer.core.lease import Lease, Outcome
+from balancer.core.policies import RetryCondition
 from balancer.core.record import ExchangeRecord
-from balancer.core.retry import RetryCondition
 from balancer.core.traits import Traits
 from balancer.core.upstream import Placement
 from balancer.http.backend import BackendConnection, BackendUser

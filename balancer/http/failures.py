@@ -3,7 +3,7 @@
 from typing import Final
 
 from balancer.core.lease import Outcome
-from balancer.core.retry import RetryCondition
+from balancer.core.policies import RetryCondition
 from balancer.core.termination import Termination
 
 _CONNECT: Final = {

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from balancer.core.forwarded import Peer
 from balancer.core.headers import may_upgrade
 from balancer.core.lease import Lease, Outcome
+from balancer.core.policies import RetryCondition
 from balancer.core.record import ExchangeRecord
-from balancer.core.retry import RetryCondition
 from balancer.core.termination import Termination
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http.answers import failed, refused

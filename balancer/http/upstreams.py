@@ -8,7 +8,8 @@ that they share connections. It never looks at a request.
 from balancer.core.events import ConfigApplied, Drained, Event, Maintained, MembersChanged
 from balancer.core.lease import Lease
 from balancer.core.model import AdminState, Backend
-from balancer.core.pool import NOTHING, SURGE, Pool, PoolPolicy
+from balancer.core.policies import PoolPolicy
+from balancer.core.pool import NOTHING, SURGE, Pool
 from balancer.core.timeouts import BackendTimeouts
 from balancer.core.upstream import Upstream
 from balancer.http.backend import BackendConnection, BackendUser

@@ -11,8 +11,9 @@ from typing import Any
 from zope.interface import implementer
 
 from balancer.core.model import Backend, BackendKey, BackendSpec, Listener, Member
+from balancer.core.policies import UpstreamPolicy
 from balancer.core.traits import Traits
-from balancer.core.upstream import SelectorBuilder, Upstream, UpstreamPolicy
+from balancer.core.upstream import SelectorBuilder, Upstream
 from balancer.interfaces import ISelector
 
 

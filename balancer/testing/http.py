@@ -15,14 +15,15 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.core.forwarded import ForwardedPolicy, Forwarding
+from balancer.core.forwarded import Forwarding
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import BackendSpec
-from balancer.core.pool import PoolPolicy
+from balancer.core.policies import PoolPolicy, UpstreamPolicy
 from balancer.core.record import ExchangeRecord
 from balancer.core.route_spec import RouteSpec
 from balancer.core.routing import RouteTable
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
-from balancer.core.upstream import Upstream, UpstreamPolicy
+from balancer.core.upstream import Upstream
 from balancer.http.factory import ChannelFactory
 from balancer.http.settings import HttpSettings
 from balancer.http.upstreams import HttpUpstream

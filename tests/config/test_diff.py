@@ -8,7 +8,7 @@ from balancer.config.diff import MAX_KEYS, Difference, difference
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.health import CheckSettings
-from balancer.core.retry import RetryPolicy
+from balancer.core.policies import RetryPolicy
 from balancer.core.route_spec import RouteSpec
 from balancer.core.tls import BackendTls
 

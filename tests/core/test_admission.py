@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.admission import QueuePolicy, WaitingLine
+from balancer.core.admission import WaitingLine
 from balancer.core.lease import Lease, Outcome
+from balancer.core.policies import QueuePolicy
 from balancer.core.traits import NOTHING_KNOWN
 from balancer.core.upstream import Placement
 from balancer.testing.fakes import make_specs, make_upstream

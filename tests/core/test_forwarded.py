@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.forwarded import ForwardedPolicy, Forwarding, Peer, quoted, random_ids
+from balancer.core.forwarded import Forwarding, Peer, quoted, random_ids
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.headers import FOLD, Fields
 
 

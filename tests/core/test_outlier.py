@@ -4,7 +4,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.core.lease import Outcome
 from balancer.core.model import Backend, Event
-from balancer.core.outlier import OutlierPolicy, record
+from balancer.core.outlier import record
+from balancer.core.policies import OutlierPolicy
 
 POLICY = OutlierPolicy()
 

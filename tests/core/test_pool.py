@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.pool import SURGE, Pool, PoolPolicy
+from balancer.core.policies import PoolPolicy
+from balancer.core.pool import SURGE, Pool
 
 
 class Wire:

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.retry import IDEMPOTENT, RetryBudget, RetryPolicy
+from balancer.core.policies import IDEMPOTENT, RetryPolicy
+from balancer.core.retry import RetryBudget
 
 
 class Conditions(SynchronousTestCase):

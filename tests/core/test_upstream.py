@@ -5,13 +5,12 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.admission import QueuePolicy
 from balancer.core.events import Event, MembersChanged, PanicEntered, PanicLeft, Readmitted
 from balancer.core.lease import Lease, Outcome
 from balancer.core.model import AdminState, Backend, Health, Member
-from balancer.core.outlier import OutlierPolicy
+from balancer.core.policies import OutlierPolicy, QueuePolicy, UpstreamPolicy
 from balancer.core.traits import NOTHING_KNOWN, Traits
-from balancer.core.upstream import MANY, NAMED, REFRESH, Placement, Upstream, UpstreamPolicy
+from balancer.core.upstream import MANY, NAMED, REFRESH, Placement, Upstream
 from balancer.testing.fakes import Backends, InOrder, make_specs, make_upstream
 
 

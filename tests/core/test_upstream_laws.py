@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from balancer.core import tiers
-from balancer.core.admission import QueuePolicy
 from balancer.core.events import Ejected, Event
 from balancer.core.lease import Lease, Outcome
 from balancer.core.model import AdminState, Backend, BackendSpec, Health
-from balancer.core.outlier import OutlierPolicy
+from balancer.core.policies import OutlierPolicy, QueuePolicy, UpstreamPolicy
 from balancer.core.traits import NOTHING_KNOWN
-from balancer.core.upstream import Upstream, UpstreamPolicy
+from balancer.core.upstream import Upstream
 from balancer.errors import LeaseError
 from balancer.testing.fakes import Backends, InOrder
 

@@ -2,10 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.retry import RetryPolicy
+from balancer.core.policies import RetryPolicy, UpstreamPolicy
 from balancer.core.termination import Termination
 from balancer.core.timeouts import BackendTimeouts
-from balancer.core.upstream import UpstreamPolicy
 from balancer.testing.fakes import make_specs
 from balancer.testing.http import Bench, Party
 

@@ -2,12 +2,10 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.admission import QueuePolicy
 from balancer.core.model import AdminState
-from balancer.core.retry import RetryPolicy
+from balancer.core.policies import QueuePolicy, RetryPolicy, UpstreamPolicy
 from balancer.core.termination import Termination
 from balancer.core.timeouts import BackendTimeouts
-from balancer.core.upstream import UpstreamPolicy
 from balancer.testing.fakes import make_specs
 from balancer.testing.http import Bench, Party
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.admission import QueuePolicy
+from balancer.core.policies import QueuePolicy, UpstreamPolicy
 from balancer.core.termination import Termination
 from balancer.core.timeouts import BackendTimeouts
-from balancer.core.upstream import UpstreamPolicy
 from balancer.http.exchange import Exchange
 from balancer.http1.limits import HttpLimits
 from balancer.testing.fakes import make_specs

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.core.forwarded import ForwardedPolicy
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.traits import NOTHING_KNOWN
 from balancer.http.messages import backend_head
 from balancer.http.plans import Plan, Reply

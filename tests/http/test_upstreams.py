@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.core.model import AdminState
-from balancer.core.pool import PoolPolicy
+from balancer.core.policies import PoolPolicy
 from balancer.core.termination import Termination
 from balancer.testing.fakes import make_specs
 from balancer.testing.http import Bench, Party

@@ -16,7 +16,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from balancer.config.schema import SPLICES
-from balancer.core.forwarded import ForwardedPolicy, Forwarding
+from balancer.core.forwarded import Forwarding
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import BackendSpec
 from balancer.core.record import ExchangeRecord
 from balancer.core.routing import RouteTable

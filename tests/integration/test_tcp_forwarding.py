@@ -19,8 +19,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from balancer.config.schema import UpstreamConfig
-from balancer.core.admission import QueuePolicy
 from balancer.core.model import BackendSpec
+from balancer.core.policies import QueuePolicy
 from balancer.core.record import ConnectionRecord
 from balancer.core.termination import Termination
 from balancer.core.timeouts import BackendTimeouts

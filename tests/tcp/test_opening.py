@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from balancer.core.admission import QueuePolicy
 from balancer.core.model import AdminState
-from balancer.core.retry import RetryPolicy
+from balancer.core.policies import QueuePolicy, RetryPolicy, UpstreamPolicy
 from balancer.core.termination import Termination
-from balancer.core.upstream import Upstream, UpstreamPolicy
+from balancer.core.upstream import Upstream
 from balancer.testing.fakes import make_specs, make_upstream
 
 from .stage import StageTestCase

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.core import selection
 from balancer.core.lease import Lease, Outcome
 from balancer.core.model import Backend, BackendKey, BackendSpec
-from balancer.core.upstream import Upstream, UpstreamPolicy
+from balancer.core.policies import UpstreamPolicy
+from balancer.core.upstream import Upstream
 from balancer.interfaces import ISelectorPlugin
 from balancer.plugins import named
 from balancer.testing.selectors import Asked, options_with, picks, some_members

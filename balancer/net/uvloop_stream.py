@@ -69,7 +69,8 @@ class UvloopStream(UvloopConsumer):
     """See the module. Its children know how a protocol is made, who is told of the end, and what TCP and UNIX have.
 
     :param reactor: the :class:`~balancer.net.uvloop_reactor.UvloopReactor`.
-    :param sock: a connected stream socket; it belongs to uvloop from :meth:`open` on.
+    :param sock: a connected stream socket, which belongs to uvloop from :meth:`open` on; ``None`` where uvloop makes
+        the connection itself.
     :param peer: its ``getpeername()``.
     """
 
@@ -80,15 +81,15 @@ class UvloopStream(UvloopConsumer):
         "_opening",
         "_peer",
         "_read_ended",
+        "_socket",
         "data_received",
-        "socket",
     )
 
     _tlsClientDefault = False
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any) -> None:
+    def __init__(self, reactor: Any, sock: socket.socket | None, peer: Any) -> None:
         super().__init__(reactor)
-        self.socket = sock
+        self._socket: Any = sock
         self._opening: Coroutine[Any, Any, Any] | None = None
         self._peer = peer
         self._host: Any = None
@@ -100,6 +101,13 @@ class UvloopStream(UvloopConsumer):
         name = type(self._protocol).__name__ if self._protocol is not None else "no protocol"
         return f"<{type(self).__name__} {state} {name} peer={self._peer}>"
 
+    @property
+    def socket(self) -> Any:
+        """The socket: look at it, but neither read nor write nor close. (What uvloop made is asked for when needed.)"""
+        if self._socket is None:
+            self._socket = self._uv.get_extra_info("socket")
+        return self._socket
+
     # -- the beginning -------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -109,10 +117,12 @@ class UvloopStream(UvloopConsumer):
         self._opening.send(None)
 
     def cancel(self) -> None:
-        """Close the socket; :meth:`connection_made` does not come."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.close()
+        """Nothing more comes of it; the socket is closed in the next turn.
+
+        Not at once: uvloop is about to call :meth:`connection_made`, and asks for the addresses of what it calls
+        without looking whether that is closed, which crashes.
+        """
+        self.disconnected = 1
 
     def _itself(self) -> "UvloopStream":
         return self
@@ -120,8 +130,10 @@ class UvloopStream(UvloopConsumer):
     def connection_made(self, uv: Any) -> None:
         """uvloop has the connection: make the protocol and give it this transport."""
         self._uv = uv
-        opening, self._opening = self._opening, None
-        self.reactor.opened(opening)
+        self._opened()
+        if self.disconnected:  # it was given up
+            uv.abort()
+            return
         CURRENT.set(self)
         protocol = self.build()
         if protocol is None:
@@ -145,6 +157,11 @@ class UvloopStream(UvloopConsumer):
             uv.set_protocol(self)
         if not uv.is_reading() and not uv.is_closing():
             raise StartPaused
+
+    def _opened(self) -> None:
+        """uvloop's coroutine is to come to its end."""
+        opening, self._opening = self._opening, None
+        self.reactor.opened(opening)
 
     def build(self) -> IProtocol | None:
         """Make the protocol (the children do); ``None`` closes the connection."""

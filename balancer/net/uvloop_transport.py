@@ -209,7 +209,7 @@ class ClientTransport(UvloopTransport):
 
     _tlsClientDefault = True
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, connector: Any) -> None:
+    def __init__(self, reactor: Any, sock: socket.socket | None, peer: Any, connector: Any) -> None:
         super().__init__(reactor, sock, peer)
         self.connector = connector
 

@@ -11,10 +11,13 @@ from errno import EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from functools import lru_cache
 from os import strerror
 from typing import Any
+from typing import Protocol as Structure
 
 from twisted.internet import tcp
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.error import ConnectBindError, ConnectError, UserError, getConnectError
+from twisted.internet.interfaces import IProtocol
+from twisted.python import log
 from twisted.python.failure import Failure
 
 from balancer.net.uvloop_transport import ClientTransport
@@ -91,6 +94,9 @@ class LiteralClient(ClientTransport):
         self.connector = None
         self.reactor.transports.discard(self)
         self.cancel()
+        self._tell(connector, error)
+
+    def _tell(self, connector: Any, error: Exception) -> None:
         connector.connectionFailed(Failure(error))
 
     def stopConnecting(self) -> None:
@@ -103,6 +109,49 @@ class LiteralClient(ClientTransport):
             self.failIfNotConnected(ConnectError(string=reason))
         else:
             super().connectionLost(reason)
+
+
+class LiteralOwner(Structure):
+    """Who has a :class:`DirectClient`."""
+
+    def connected(self) -> IProtocol:
+        """It is connected: for whom?"""
+
+    def unconnected(self, error: Exception) -> None:
+        """It cannot be, for this reason; not told after ``stopConnecting``."""
+
+
+class DirectClient(LiteralClient):
+    """``connect_literal`` makes it: a connection without a Twisted connector, for the owner given in its place."""
+
+    __slots__ = ()
+
+    def build(self) -> IProtocol | None:
+        """The owner's protocol."""
+        owner, self.connector = self.connector, None
+        try:
+            protocol: IProtocol = owner.connected()
+        except BaseException:
+            log.err()
+            owner.unconnected(ConnectError(string=Failure()))
+            return None
+        return protocol
+
+    def stopConnecting(self) -> None:
+        """It is given up; the owner knows."""
+        if self._uv is None and self.connector is not None:
+            self.connector = None
+            self.reactor.transports.discard(self)
+            self.cancel()
+
+    def _tell(self, connector: Any, error: Exception) -> None:
+        connector.unconnected(error)
+
+    @property
+    def addr(self) -> tuple[str, int]:
+        """What was asked for."""
+        host, port, *_ = self._peer
+        return host, port
 
 
 class TcpClient(tcp.Client):

@@ -39,6 +39,13 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, for no time: close(2) drops what was not sent and sends a RST (socket(7), RFC 9293 section 3.10.5)."""
 
 
+DONE = Failure(ConnectionDone())
+"""The end in order, and :data:`LOST` that by a reset: one for all connections, as ``twisted.internet.posixbase`` has
+them, for making one takes longer than most of what else an end takes."""
+
+LOST = Failure(ConnectionLost())
+
+
 def receiver(protocol: Any) -> Callable[[bytes], None]:
     """What uvloop calls with each chunk: ``dataReceived`` itself where it cannot be assigned to the protocol later
     (it has slots), or where its class promises that nobody does (``steady``); else what looks it up each time."""
@@ -189,7 +196,7 @@ class UvloopStream(UvloopConsumer):
     def eof_received(self) -> bool:
         """The peer will send nothing more. (``True`` tells uvloop not to close: that is done here.)"""
         self._read_ended = True
-        self.readConnectionLost(Failure(ConnectionDone()))
+        self.readConnectionLost(DONE)
         return True
 
     def writeConnectionLost(self, reason: Failure) -> None:
@@ -220,16 +227,15 @@ class UvloopStream(UvloopConsumer):
         if self.disconnected:
             return
         if self.reason is not None:
-            reason = self.reason
+            self.connectionLost(DONE if self.reason is DONE.value else Failure(self.reason))
         elif error is None:
-            reason = ConnectionDone()
+            self.connectionLost(DONE)
         elif isinstance(error, OSError) and error.__traceback__ is None:  # uvloop made it, nobody raised it
-            reason = ConnectionLost()
+            self.connectionLost(LOST)
         else:
             if isinstance(error, OSError):  # uvloop tells its exception handler of all others
                 log.err(Failure(error))
-            reason = error
-        self.connectionLost(Failure(reason))
+            self.connectionLost(Failure(error))
 
     def connectionLost(self, reason: Failure) -> None:
         """Tell everybody, once."""

@@ -23,6 +23,7 @@ class ChannelFactory:
     """
 
     noisy = False
+    keep_alive = True  # the uvloop reactor's ports set it for all connections
 
     def __init__(self, settings: HttpSettings, *, max_connections: int = 10000) -> None:
         self.settings = settings

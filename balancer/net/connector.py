@@ -44,15 +44,24 @@ class ConnectingReactor(Structure):
     connectTCP: Callable[..., IConnector]
 
 
+class Pending(Structure):
+    """A connection that is not made yet: an ``IConnector``, or what the uvloop reactor has in its place."""
+
+    def stopConnecting(self) -> None:
+        """Give it up."""
+
+
 class Connector:
     """Connects to backends.
 
     :param timers: the wheel that keeps the connect timeouts; an own one where none is given.
+    :ivar direct: the reactor's short way to an IP address, where it has one.
     """
 
     def __init__(self, reactor: ConnectingReactor, timers: TimerWheel | None = None) -> None:
         self.reactor = reactor
         self.timers = timers or TimerWheel(cast(IReactorTime, reactor))
+        self.direct: Callable[[str, int, Attempt], Pending | None] | None = getattr(reactor, "connect_literal", None)
 
     def connect(
         self,
@@ -128,7 +137,7 @@ class Attempt:
         self._tls = tls
         self._tls_timeout = tls_timeout
         self._handshake: BackendTlsStream | None = None
-        self._connector: IConnector | None = None
+        self._connector: Pending | None = None
 
     def __repr__(self) -> str:
         return f"<Attempt to {self.address} {'pending' if self.pending else 'over'}>"
@@ -142,7 +151,12 @@ class Attempt:
         """Start; :meth:`Connector.connect` does."""
         self._timeout = timeout
         self._timer = self._owner.timers.schedule(timeout, self._expired)
-        reactor = self._owner.reactor
+        owner = self._owner
+        if owner.direct is not None and bind_address is None:
+            self._connector = owner.direct(self.host, self.port, self)
+            if self._connector is not None:
+                return
+        reactor = owner.reactor
         try:
             # The wheel keeps the time, so Twisted is given none.
             self._connector = reactor.connectTCP(self.host, self.port, self, timeout=None, bindAddress=bind_address)
@@ -212,6 +226,19 @@ class Attempt:
         """It is under way."""
 
     def buildProtocol(self, addr: IAddress) -> IProtocol:
+        """TCP is connected."""
+        return self.connected()
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        """There is no connection; after :meth:`cancel` that is no news."""
+        self.unconnected(reason.value)
+
+    def clientConnectionLost(self, connector: IConnector, reason: Failure) -> None:
+        """The protocol has heard of it."""
+
+    # -- what the reactor's short way calls ----------------------------------------------------------------------
+
+    def connected(self) -> IProtocol:
         """TCP is connected: hand out the caller's protocol, or the TLS handshake in front of it."""
         if self._tls is None:
             protocol = self._protocol
@@ -222,13 +249,10 @@ class Attempt:
         self._handshake = BackendTlsStream(self, self._tls)
         return self._handshake
 
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+    def unconnected(self, error: BaseException | None) -> None:
         """There is no connection; after :meth:`cancel` that is no news."""
         if self.pending:
-            self._settle()(*_kind(reason.value, self.address))
-
-    def clientConnectionLost(self, connector: IConnector, reason: Failure) -> None:
-        """The protocol has heard of it."""
+            self._settle()(*_kind(error, self.address))
 
 
 class BackendTlsStream(TlsStream):

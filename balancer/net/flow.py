@@ -98,7 +98,10 @@ def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, peer: object = None)
     :param buffer: bytes held per direction.
     :param peer: the transport's peer, where it was asked for already.
     """
-    if isinstance(peer or transport.getPeer(), IPv4Address | IPv6Address):
+    tuned = getattr(transport, "tuned", None)  # the uvloop reactor's know what is set already
+    if tuned is not None:
+        tuned()
+    elif isinstance(peer or transport.getPeer(), IPv4Address | IPv6Address):
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
     if buffer < 2 * CHUNK and hasattr(transport, "bufferSize"):

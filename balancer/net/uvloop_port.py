@@ -4,6 +4,7 @@ Everything about the listening socket is Twisted's own (what a port number, an i
 running out of file descriptors); a connection that was accepted is handed to uvloop.
 """
 
+import socket
 from typing import Any
 
 from twisted.internet import tcp
@@ -13,7 +14,7 @@ from balancer.net.uvloop_transport import ServerTransport
 
 
 class UvloopPort(tcp.Port):
-    """What TCP and UNIX ports share: accepting."""
+    """What TCP and UNIX ports share: accepting. (The reactor calls ``doRead`` without a word to the log.)"""
 
     def doRead(self) -> None:
         """Clients arrived: accept all there are, up to as many as came the time before and some more.
@@ -27,7 +28,7 @@ class UvloopPort(tcp.Port):
                 for sock, peer in clients:
                     accepted += 1
                     self.accepted(sock, peer)
-            self.numberAccepts = accepted + 20 if accepted == self.numberAccepts else max(1, accepted)
+            self._expect(accepted)
         except BaseException:
             log.err()
 
@@ -35,9 +36,58 @@ class UvloopPort(tcp.Port):
         """One client (the children do)."""
         raise NotImplementedError
 
+    def _expect(self, accepted: int) -> None:
+        """So many came this time."""
+        self.numberAccepts = accepted + 20 if accepted == self.numberAccepts else max(1, accepted)
+
+
+class Accepted(socket.SocketType):
+    """A socket that was accepted, without what ``socket.socket`` does in Python. uvloop closes the descriptor itself,
+    so that closing this means letting go of it."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Let go."""
+        self.detach()
+
 
 class TcpPort(UvloopPort):
-    """``listenTCP`` makes it."""
+    """``listenTCP`` makes it.
+
+    :ivar keep_alive: connections inherit keep-alive probes from the listening socket (tcp(7)), for the factory's
+        class says that all are to have them.
+    """
+
+    keep_alive = False
+
+    def createInternetSocket(self) -> socket.socket:
+        """Before it listens, so that there is no connection yet."""
+        sock: socket.socket = super().createInternetSocket()
+        if getattr(self.factory, "keep_alive", False):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self.keep_alive = True
+        return sock
+
+    def doRead(self) -> None:
+        """As the parent's, in the plain case, which needs no log."""
+        try:
+            family = self.addressFamily
+            accept: Any = self.socket._accept  # type: ignore[attr-defined]  # accept(2) alone: descriptor and address
+            accepted = 0
+            while accepted < self.numberAccepts:
+                try:
+                    descriptor, peer = accept()
+                except BlockingIOError:
+                    break
+                except OSError:
+                    super().doRead()  # Twisted knows what to do about it, should it come again
+                    return
+                accepted += 1
+                self.accepted(Accepted(family, socket.SOCK_STREAM, 0, descriptor), peer)
+            self._expect(accepted)
+        except BaseException:
+            log.err()
 
     def accepted(self, sock: Any, peer: Any) -> None:
         """One client."""

@@ -27,8 +27,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.net import uvloop_context
-from balancer.net.uvloop_connector import TcpConnector
-from balancer.net.uvloop_port import TcpPort
+from balancer.net.uvloop_connector import DirectClient, LiteralOwner, TcpConnector, is_literal
+from balancer.net.uvloop_port import TcpPort, UvloopPort
 from balancer.net.uvloop_stream import StartPaused, UvloopStream
 from balancer.net.uvloop_transport import ServerTransport, internet_address
 from balancer.net.uvloop_unix import UnixConnector, UnixPort, adopt
@@ -121,6 +121,18 @@ class UvloopReactor(AsyncioSelectorReactor):
         connector.connect()
         return connector
 
+    def connect_literal(self, host: str, port: int, owner: LiteralOwner) -> DirectClient | None:
+        """Connect to an IP address without what ``connectTCP`` has beside the connection: factory, connector, timeout.
+
+        :returns: what can be given up with ``stopConnecting``; ``None`` where only ``connectTCP`` knows the way (a
+            name, an IPv6 zone). The owner hears of nothing before the next turn.
+        """
+        if not is_literal(host):
+            return None
+        client = DirectClient(self, None, (host, port), owner)
+        client.connect()
+        return client
+
     def listenUNIX(self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0) -> Any:
         """See ``IReactorUNIX``."""
         listening = UnixPort(address, factory, backlog, mode, self, wantPID)
@@ -161,9 +173,13 @@ class UvloopReactor(AsyncioSelectorReactor):
         return transport
 
     def addReader(self, reader: Any) -> None:
-        """See ``IReactorFDSet``; a stream of uvloop's is resumed."""
+        """See ``IReactorFDSet``; a stream of uvloop's is resumed, and a port that accepts for it is called directly."""
         if isinstance(reader, UvloopStream):
             reader.resumeProducing()
+        elif isinstance(reader, UvloopPort):
+            if reader not in self._readers:
+                self._readers[reader] = descriptor = reader.fileno()
+                self.loop.add_reader(descriptor, reader.doRead)
         else:
             super().addReader(reader)
 

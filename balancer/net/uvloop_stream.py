@@ -39,6 +39,13 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, for no time: close(2) drops what was not sent and sends a RST (socket(7), RFC 9293 section 3.10.5)."""
 
 
+DONE = Failure(ConnectionDone())
+"""The end in order, and :data:`LOST` that by a reset: one for all connections, as ``twisted.internet.posixbase`` has
+them, for making one takes longer than most of what else an end takes."""
+
+LOST = Failure(ConnectionLost())
+
+
 def receiver(protocol: Any) -> Callable[[bytes], None]:
     """What uvloop calls with each chunk: ``dataReceived`` itself where it cannot be assigned to the protocol later
     (it has slots), or where its class promises that nobody does (``steady``); else what looks it up each time."""
@@ -69,7 +76,8 @@ class UvloopStream(UvloopConsumer):
     """See the module. Its children know how a protocol is made, who is told of the end, and what TCP and UNIX have.
 
     :param reactor: the :class:`~balancer.net.uvloop_reactor.UvloopReactor`.
-    :param sock: a connected stream socket; it belongs to uvloop from :meth:`open` on.
+    :param sock: a connected stream socket, which belongs to uvloop from :meth:`open` on; ``None`` where uvloop makes
+        the connection itself.
     :param peer: its ``getpeername()``.
     """
 
@@ -80,15 +88,15 @@ class UvloopStream(UvloopConsumer):
         "_opening",
         "_peer",
         "_read_ended",
+        "_socket",
         "data_received",
-        "socket",
     )
 
     _tlsClientDefault = False
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any) -> None:
+    def __init__(self, reactor: Any, sock: socket.socket | None, peer: Any) -> None:
         super().__init__(reactor)
-        self.socket = sock
+        self._socket: Any = sock
         self._opening: Coroutine[Any, Any, Any] | None = None
         self._peer = peer
         self._host: Any = None
@@ -100,6 +108,13 @@ class UvloopStream(UvloopConsumer):
         name = type(self._protocol).__name__ if self._protocol is not None else "no protocol"
         return f"<{type(self).__name__} {state} {name} peer={self._peer}>"
 
+    @property
+    def socket(self) -> Any:
+        """The socket: look at it, but neither read nor write nor close. (What uvloop made is asked for when needed.)"""
+        if self._socket is None:
+            self._socket = self._uv.get_extra_info("socket")
+        return self._socket
+
     # -- the beginning -------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -109,10 +124,12 @@ class UvloopStream(UvloopConsumer):
         self._opening.send(None)
 
     def cancel(self) -> None:
-        """Close the socket; :meth:`connection_made` does not come."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.close()
+        """Nothing more comes of it; the socket is closed in the next turn.
+
+        Not at once: uvloop is about to call :meth:`connection_made`, and asks for the addresses of what it calls
+        without looking whether that is closed, which crashes.
+        """
+        self.disconnected = 1
 
     def _itself(self) -> "UvloopStream":
         return self
@@ -120,8 +137,10 @@ class UvloopStream(UvloopConsumer):
     def connection_made(self, uv: Any) -> None:
         """uvloop has the connection: make the protocol and give it this transport."""
         self._uv = uv
-        opening, self._opening = self._opening, None
-        self.reactor.opened(opening)
+        self._opened()
+        if self.disconnected:  # it was given up
+            uv.abort()
+            return
         CURRENT.set(self)
         protocol = self.build()
         if protocol is None:
@@ -145,6 +164,11 @@ class UvloopStream(UvloopConsumer):
             uv.set_protocol(self)
         if not uv.is_reading() and not uv.is_closing():
             raise StartPaused
+
+    def _opened(self) -> None:
+        """uvloop's coroutine is to come to its end."""
+        opening, self._opening = self._opening, None
+        self.reactor.opened(opening)
 
     def build(self) -> IProtocol | None:
         """Make the protocol (the children do); ``None`` closes the connection."""
@@ -172,7 +196,7 @@ class UvloopStream(UvloopConsumer):
     def eof_received(self) -> bool:
         """The peer will send nothing more. (``True`` tells uvloop not to close: that is done here.)"""
         self._read_ended = True
-        self.readConnectionLost(Failure(ConnectionDone()))
+        self.readConnectionLost(DONE)
         return True
 
     def writeConnectionLost(self, reason: Failure) -> None:
@@ -203,16 +227,15 @@ class UvloopStream(UvloopConsumer):
         if self.disconnected:
             return
         if self.reason is not None:
-            reason = self.reason
+            self.connectionLost(DONE if self.reason is DONE.value else Failure(self.reason))
         elif error is None:
-            reason = ConnectionDone()
+            self.connectionLost(DONE)
         elif isinstance(error, OSError) and error.__traceback__ is None:  # uvloop made it, nobody raised it
-            reason = ConnectionLost()
+            self.connectionLost(LOST)
         else:
             if isinstance(error, OSError):  # uvloop tells its exception handler of all others
                 log.err(Failure(error))
-            reason = error
-        self.connectionLost(Failure(reason))
+            self.connectionLost(Failure(error))
 
     def connectionLost(self, reason: Failure) -> None:
         """Tell everybody, once."""

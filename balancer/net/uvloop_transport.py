@@ -38,6 +38,15 @@ def internet_address(address: tuple[Any, ...]) -> IPv4Address | IPv6Address:
     return IPv6Address("TCP", host, port, flow, scope)
 
 
+def set_option(descriptor: int, level: int, option: int, value: int) -> None:
+    """Set an option of a socket that somebody else owns."""
+    sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+    try:
+        sock.setsockopt(level, option, value)
+    finally:
+        sock.detach()
+
+
 @implementer(ITLSTransport, ITCPTransport, ISystemHandle)
 class UvloopTransport(UvloopStream):
     """A TCP connection; see :class:`~balancer.net.uvloop_stream.UvloopStream`."""
@@ -82,6 +91,10 @@ class UvloopTransport(UvloopStream):
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """Have the kernel probe an idle peer."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+    def tuned(self) -> None:
+        """Have TCP_NODELAY, which uvloop has set, and keep-alive probes (see :func:`balancer.net.flow.tune`)."""
+        set_option(self.socket.fileno(), socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
         """Speak TLS from here on: what is written through this transport is encrypted.
@@ -163,6 +176,11 @@ class ServerTransport(UvloopTransport):
             log.err()
             return None
 
+    def tuned(self) -> None:
+        """The port may have set it for all."""
+        if self.server is None or not self.server.keep_alive:
+            super().tuned()
+
     def logPrefix(self) -> str:
         """What log lines about this connection begin with."""
         return f"{self._named()},{self.sessionno},{self.hostname}"
@@ -209,7 +227,7 @@ class ClientTransport(UvloopTransport):
 
     _tlsClientDefault = True
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, connector: Any) -> None:
+    def __init__(self, reactor: Any, sock: socket.socket | None, peer: Any, connector: Any) -> None:
         super().__init__(reactor, sock, peer)
         self.connector = connector
 

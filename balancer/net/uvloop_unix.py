@@ -100,6 +100,9 @@ class UnixServerTransport(ServerTransport, Descriptors):
     def setTcpNoDelay(self, enabled: bool) -> None:
         """There is no TCP here."""
 
+    def tuned(self) -> None:
+        """There is no TCP here."""
+
     def getPeer(self) -> Any:
         """Clients seldom have a path."""
         return UNIXAddress(self._peer or None)
@@ -131,6 +134,9 @@ class UnixClientTransport(ClientTransport, Descriptors):
         return False
 
     def setTcpNoDelay(self, enabled: bool) -> None:
+        """There is no TCP here."""
+
+    def tuned(self) -> None:
         """There is no TCP here."""
 
     def build(self) -> IProtocol | None:

@@ -79,11 +79,12 @@ class Connection:
 
     def made(self, side: Side) -> None:
         """A side is connected: the client, for whom a backend is to be found, or that backend."""
-        peer = side.transport.getPeer()
-        tune(side.transport, self._settings.buffer, peer)
         if side is self.client:
+            peer = side.transport.getPeer()
+            tune(side.transport, self._settings.buffer, peer)
             self._open(peer)
         else:
+            tune(side.transport, self._settings.buffer)
             self._join()
 
     def ended(self, side: Side) -> None:

@@ -37,6 +37,8 @@ class ForwardingFactory:
     :ivar limit: how many clients there are, were and were refused.
     """
 
+    keep_alive = True  # the uvloop reactor's ports set it for all connections
+
     def __init__(
         self,
         upstream: Upstream,

@@ -41,6 +41,9 @@ class Pair(Structure):
         """What it sends cannot be written, for the other is lost."""
 
 
+CLEANLY = str(ConnectionDone())
+"""Twisted's words for an end in order, which it makes from a docstring each time."""
+
 NEVER = sys.maxsize
 """Bytes that are never received."""
 
@@ -143,9 +146,10 @@ class Side:
         self.unsplice()
         pair, self.pair = self.pair, None
         # Most TLS peers close without answering our close_notify; they have it, and so all that came before it.
-        clean = reason.check(ConnectionDone) is not None or (self._closing and not self._aborted and self._tls)
+        done = isinstance(reason.value, ConnectionDone)
+        clean = done or (self._closing and not self._aborted and self._tls)
         if pair is not None:
-            pair.lost(self, clean, self._words or str(reason.value))
+            pair.lost(self, clean, self._words or (CLEANLY if done else str(reason.value)))
         self.take, self.seconds = discard, _never  # the last references in the circle
 
     # -- what a splice tells -------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from balancer.net.uvloop_outbox import Outbox
+
 BUFFER = 65536
 """Bytes waiting above which a streaming producer is paused: that of Twisted (``FileDescriptor.bufferSize``)."""
 
@@ -26,12 +28,13 @@ class UvloopConsumer:
     """See the module; :class:`~balancer.net.uvloop_stream.UvloopStream` is made of it.
 
     :param reactor: the :class:`~balancer.net.uvloop_reactor.UvloopReactor`.
-    :ivar write: uvloop's own, or :func:`nothing`.
+    :ivar write: :meth:`post`, or :func:`nothing`, or what asks a pull producer for more.
     """
 
     __slots__ = (
         "_below",
         "_buffer_size",
+        "_outbox",
         "_plain",
         "_protocol",
         "_pulling",
@@ -57,6 +60,7 @@ class UvloopConsumer:
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
+        self._outbox: Outbox = reactor.outbox
         self._uv: Any = None
         self._protocol: Any = None
         self._below: Any = None  # what TLS that was started later writes to
@@ -68,6 +72,10 @@ class UvloopConsumer:
         self.producer: IPushProducer | IPullProducer | None = None
         self.streamingProducer = self.producerPaused = False
         self.reason: BaseException | None = None
+
+    def post(self, data: bytes) -> None:
+        """Write this, in this turn (:mod:`balancer.net.uvloop_outbox`)."""
+        self._outbox.post(self, data)
 
     def abort_for(self, reason: BaseException | None) -> None:
         """End at once, with this reason (the stream does)."""
@@ -123,6 +131,7 @@ class UvloopConsumer:
             producer.stopProducing()
             return
         self.producer, self.streamingProducer, self.producerPaused = producer, bool(streaming), False
+        self._outbox.flush()
         if not streaming:
             if self.write is not nothing:  # else uvloop would raise where our end was sent
                 self.write = self._write_pulled
@@ -146,7 +155,7 @@ class UvloopConsumer:
         if self.disconnecting or self._write_ending:
             self._await_drain()
         elif not self.streamingProducer:
-            self.write = self._plain
+            self.write = self.post
             self.bufferSize = self._buffer_size
 
     def _write_pulled(self, data: bytes) -> None:
@@ -171,6 +180,7 @@ class UvloopConsumer:
             _dataMustBeBytes(piece)
         if self.write is nothing:
             return
+        self._outbox.flush()
         self._uv.writelines(pieces)
         if self.producer is None:
             return
@@ -206,6 +216,8 @@ class UvloopConsumer:
         if self.producer is not None and (self.producerPaused or not self.streamingProducer):
             self.producerPaused = False
             self._resume_producer(self.producer)
+        elif self._outbox.waiting and (self.disconnecting or self._write_ending):
+            self._await_drain()
         elif self.disconnecting:
             self._uv.close()
         elif self._write_ending and not self._write_ended:
@@ -221,7 +233,7 @@ class UvloopConsumer:
 
     def _await_drain(self) -> None:
         """Have :meth:`resume_writing` called when all is written, in a later turn at the earliest."""
-        if self._uv.get_write_buffer_size():
+        if not self._outbox.waiting and self._uv.get_write_buffer_size():
             self._uv.set_write_buffer_limits(0)
         else:
             self.reactor.loop.call_soon(self._drained)
@@ -229,6 +241,7 @@ class UvloopConsumer:
     def _drained(self) -> None:
         if not self.connected or self.aborting:
             return
+        self._outbox.flush()
         if self._uv.get_write_buffer_size():  # written since
             self._uv.set_write_buffer_limits(0)
         else:
@@ -236,7 +249,7 @@ class UvloopConsumer:
 
     def _end_write(self) -> None:
         self._write_ended = True
-        self.write = nothing
+        self.write = self._plain = nothing
         if self._below is not None:
             self._below.mute()
         self._uv.write_eof()

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -28,6 +29,7 @@ from zope.interface import implementer
 
 from balancer.net import uvloop_context
 from balancer.net.uvloop_connector import DirectClient, LiteralOwner, TcpConnector, is_literal
+from balancer.net.uvloop_outbox import Outbox
 from balancer.net.uvloop_port import TcpPort, UvloopPort
 from balancer.net.uvloop_stream import StartPaused, UvloopStream
 from balancer.net.uvloop_transport import ServerTransport, internet_address
@@ -77,6 +79,7 @@ class UvloopReactor(AsyncioSelectorReactor):
 
     def _use(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = self._asyncioEventloop = loop
+        self.outbox = Outbox(partial(loop.call_soon, context=self._context))
         loop.set_exception_handler(self._unhandled)
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,14 +1,15 @@
 """A Twisted transport in front of a stream of uvloop's: the bytes go past it.
 
-``write`` is the bound method of uvloop's transport and ``data_received`` the bound method of the protocol, so that a
-chunk costs no Python of ours in either direction. This class keeps what Twisted has and uvloop has not: half-close,
-both kinds of producers, reasons for losing a connection, TLS that starts later. It is also the asyncio protocol that
-uvloop talks to. It never parses, never buffers bytes (uvloop does) and never decides how long anything may take.
+``data_received`` is the bound method of the protocol, and what is written goes by way of the reactor's outbox
+(:mod:`balancer.net.uvloop_outbox`) to uvloop's own ``write``. This class keeps what Twisted has and uvloop has not:
+half-close, both kinds of producers, reasons for losing a connection, TLS that starts later. It is also the asyncio
+protocol that uvloop talks to. It never parses, never buffers bytes (uvloop does) and never decides how long anything
+may take.
 
 What differs from the transports of ``twisted.internet.tcp``, by design:
 
-- a write goes to the kernel at once, not at the end of the turn, and TCP_NODELAY is set from the start (uvloop does
-  so): joining small writes is the business of who writes;
+- small writes go to the kernel at the end of the turn, as there, but each by itself, and at once where a turn brings few
+  of them; TCP_NODELAY is set from the start (uvloop does so): joining them is the business of who writes;
 - a streaming producer is paused when more than ``bufferSize`` waits for the kernel, not when more is written at once;
 - a mutable buffer (``bytearray``) must not be changed after it was written.
 """
@@ -149,7 +150,8 @@ class UvloopStream(UvloopConsumer):
             return
         self.reactor.transports.add(self)
         tls = isinstance(protocol, TLSMemoryBIOProtocol)
-        self._plain = self.write = unless_aborted(cast(TLSMemoryBIOProtocol, protocol), uv.write) if tls else uv.write
+        self._plain = unless_aborted(cast(TLSMemoryBIOProtocol, protocol), uv.write) if tls else uv.write
+        self.write = self.post
         self.connected = 1
         self._protocol = protocol
         uv.resume_reading()
@@ -254,8 +256,8 @@ class UvloopStream(UvloopConsumer):
             protocol.connectionLost(reason)
 
     def _mute(self) -> None:
-        """From here on nothing is written."""
-        self.write = nothing
+        """From here on nothing is written, not even what waits for the end of the turn."""
+        self.write = self._plain = nothing
         if self._below is not None:
             self._below.mute()
 

@@ -73,6 +73,7 @@ class UvloopTransport(UvloopStream):
 
     def unwritten(self) -> int:
         """Bytes taken and not yet given to the socket (see :mod:`balancer.net.splice`)."""
+        self._outbox.flush()
         size: int = self._uv.get_write_buffer_size()
         return size
 

@@ -44,6 +44,7 @@ class Descriptors(UvloopStream):
         """Send this with the next byte that is written."""
         if not self.connected:
             return
+        self._outbox.flush()
         self._descriptors.append(fileno)
         self.write = self._write_along
         if len(self._descriptors) > DESCRIPTORS:
@@ -77,7 +78,7 @@ class Descriptors(UvloopStream):
             self.abort_for(ConnectionLost())
             return
         if not self._descriptors:
-            self.write = self._plain
+            self.write = self.post
             held, self._held = bytes(self._held), bytearray()
             self.write(held)
             self._await_drain()

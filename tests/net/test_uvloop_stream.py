@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.net.uvloop_outbox import Outbox
 from balancer.net.uvloop_stream import UvloopStream
 
 
@@ -81,6 +82,7 @@ class Turns:
         self.loop = self
         self.transports: set[object] = set()
         self.calls: list[Callable[[], object]] = []
+        self.outbox = Outbox(self.call_soon)
 
     def call_soon(self, call: Callable[[], object]) -> None:
         self.calls.append(call)
@@ -179,11 +181,36 @@ class LateWriteTests(SynchronousTestCase):
                 self.assertEqual(self.uv.written, [])
 
     def test_kept(self) -> None:
-        """A bound write that was kept is ignored, too, until the loss was told: until then nobody can know of it."""
-        write = self.stream.write
-        self.abort()
-        write(b"late")
-        self.assertEqual(self.uv.written, [])
+        """A bound write that was kept is ignored, too."""
+        for happen in (self.end, self.abort, self.lose, self.abort_and_lose):
+            with self.subTest(happen=happen.__name__):
+                self.setUp()
+                write = self.stream.write
+                happen()
+                write(b"late")
+                self.turn_twice()
+                self.assertEqual(self.uv.written, [])
+                self.assertIsNone(self.stream.reason if happen == self.end else None)
+
+    def test_before_the_end(self) -> None:
+        """What was written before the end, or before it closes, in the same turn is written before that."""
+        for happen in (self.stream.loseWriteConnection, self.stream.loseConnection):
+            self.setUp()
+            self.stream.write(b"a")
+            getattr(self.stream, happen.__name__)()
+            self.assertEqual((self.uv.ended, self.uv.aborted), (False, False))
+            self.turn_twice()
+            self.assertEqual((self.uv.written, self.uv.ended or self.uv.aborted), ([b"a"], True))
+
+    def test_aborted_in_the_turn(self) -> None:
+        """What waits for the end of the turn is dropped where the connection is aborted or lost before it."""
+        for happen in (self.abort, self.lose, self.abort_and_lose):
+            with self.subTest(happen=happen.__name__):
+                self.setUp()
+                self.stream.write(b"a")
+                happen()
+                self.turn_twice()
+                self.assertEqual(self.uv.written, [])
 
     def test_reading(self) -> None:
         """Pausing and resuming do what they say, and nothing once the end was read, it closes, or is lost."""

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from balancer.core.lease import Outcome
 from balancer.core.model import join_address
-from balancer.net.timers import TimerWheel
+from balancer.net.timers import Timer, TimerWheel, nothing
 from balancer.net.tls import TlsClient, tls_words
 from balancer.net.tls_stream import TlsStream
 
@@ -74,6 +74,7 @@ class Connector:
         tls: TlsClient | None = None,
         tls_timeout: float = 5.0,
         bind_address: tuple[str, int] | None = None,
+        timer: Timer | None = None,
     ) -> "Attempt":
         """Begin one attempt; neither ``protocol`` nor ``failed`` is called before this returns.
 
@@ -85,8 +86,9 @@ class Connector:
         :param timeout: seconds for the TCP connection.
         :param tls_timeout: seconds for the TLS handshake after it.
         :param bind_address: the local address and port to come from.
+        :param timer: of the caller's, lent in place of one of the attempt's own; back and at rest when this is over.
         """
-        attempt = Attempt(self, host, port, protocol, failed, tls, tls_timeout)
+        attempt = Attempt(self, host, port, protocol, failed, tls, tls_timeout, timer)
         attempt.begin(timeout, bind_address)
         return attempt
 
@@ -103,6 +105,7 @@ class Attempt:
         "_connector",
         "_failed",
         "_handshake",
+        "_lent",
         "_owner",
         "_protocol",
         "_timeout",
@@ -126,6 +129,7 @@ class Attempt:
         failed: Failed,
         tls: TlsClient | None,
         tls_timeout: float,
+        timer: Timer | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -136,6 +140,8 @@ class Attempt:
         self._failed = failed
         self._tls = tls
         self._tls_timeout = tls_timeout
+        self._lent = timer is not None
+        self._timer = timer or Timer(owner.timers, nothing)
         self._handshake: BackendTlsStream | None = None
         self._connector: Pending | None = None
 
@@ -150,7 +156,8 @@ class Attempt:
     def begin(self, timeout: float, bind_address: tuple[str, int] | None) -> None:
         """Start; :meth:`Connector.connect` does."""
         self._timeout = timeout
-        self._timer = self._owner.timers.schedule(timeout, self._expired)
+        self._timer.callback = self._expired
+        self._timer.rearm(timeout)
         owner = self._owner
         if owner.direct is not None and bind_address is None:
             self._connector = owner.direct(self.host, self.port, self)
@@ -195,7 +202,12 @@ class Attempt:
         """It is over: let go of everything, for Twisted keeps the attempt as long as the connection lives."""
         failed = self._failed
         self.pending = False
-        self._timer.cancel()
+        timer = self._timer
+        timer.callback = nothing
+        if self._lent:
+            timer.rest()  # it is soon armed again
+        else:
+            timer.cancel()
         self._connector = self._handshake = None
         del self._timer, self._failed, self._protocol
         return failed

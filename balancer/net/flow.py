@@ -88,7 +88,27 @@ class Flow:
         """The consumer was lost: nothing is done here, for its protocol hears of it in ``connectionLost``."""
 
 
-def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, peer: object = None) -> None:
+def finish(transport: ITCPTransport) -> None:
+    """Close once what waits is written, for who writes no more and is nobody's consumer any longer.
+
+    (The class is asked for the uvloop reactor's short way: TLS and other wrappers pass unknown names on to what is
+    below them.)
+    """
+    own = getattr(type(transport), "finish", None)
+    if own is not None:
+        own(transport)
+    else:
+        transport.loseConnection()
+
+
+def keep_alive(transport: ITCPTransport) -> None:
+    """Have keep-alive probes, where :func:`tune` left them for later."""
+    tuned = getattr(transport, "tuned", None)
+    if tuned is not None:
+        tuned()
+
+
+def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, peer: object = None, later: bool = False) -> None:
     """Set what every connection of ours has: TCP_NODELAY, keep-alive probes, and bounded buffers.
 
     What is on its way between two transports is at most one read of the one and one full write buffer of the other
@@ -97,10 +117,12 @@ def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, peer: object = None)
 
     :param buffer: bytes held per direction.
     :param peer: the transport's peer, where it was asked for already.
+    :param later: the caller sees to :func:`keep_alive`, should the connection last.
     """
     tuned = getattr(transport, "tuned", None)  # the uvloop reactor's know what is set already
     if tuned is not None:
-        tuned()
+        if not later:
+            tuned()
     elif isinstance(peer or transport.getPeer(), IPv4Address | IPv6Address):
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)

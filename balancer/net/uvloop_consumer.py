@@ -5,6 +5,7 @@ written goes past it, but for what a pull producer writes. It never reads and ne
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.abstract import _dataMustBeBytes
@@ -17,6 +18,16 @@ from balancer.net.uvloop_outbox import Outbox
 
 BUFFER = 65536
 """Bytes waiting above which a streaming producer is paused: that of Twisted (``FileDescriptor.bufferSize``)."""
+
+
+@lru_cache(maxsize=256)
+def _half_closes(kind: type) -> bool:
+    return bool(IHalfCloseableProtocol.implementedBy(kind))
+
+
+def half_closeable(protocol: Any) -> Any:
+    """The protocol as ``IHalfCloseableProtocol``, or ``None``: zope's answer, known already where the class gives it."""
+    return protocol if _half_closes(type(protocol)) else IHalfCloseableProtocol(protocol, None)
 
 
 def nothing(*_: object) -> None:
@@ -101,6 +112,15 @@ class UvloopConsumer:
             self._uv.close()
         else:
             self._await_drain()
+
+    def finish(self) -> None:
+        """As :meth:`loseConnection`, for who will write no more and has unregistered the producer: uvloop waits for what
+        is to be written by itself."""
+        if self.TLS:
+            self.loseConnection()
+        elif self.connected and not self.disconnecting:
+            self.disconnecting = True
+            self._uv.close()
 
     def loseWriteConnection(self) -> None:
         """Write what waits, then tell the peer that nothing more comes; reading goes on."""
@@ -253,7 +273,7 @@ class UvloopConsumer:
         if self._below is not None:
             self._below.mute()
         self._uv.write_eof()
-        protocol = IHalfCloseableProtocol(self._protocol, None)
+        protocol = half_closeable(self._protocol)
         if protocol is not None:
             try:
                 protocol.writeConnectionLost()

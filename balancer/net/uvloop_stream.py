@@ -23,7 +23,6 @@ from typing import Any, cast
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
-    IHalfCloseableProtocol,
     IProtocol,
     IPushProducer,
     ITransport,
@@ -33,7 +32,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.net.uvloop_consumer import UvloopConsumer, nothing
+from balancer.net.uvloop_consumer import UvloopConsumer, half_closeable, nothing
 from balancer.net.uvloop_context import CURRENT
 
 RESET = struct.pack("ii", 1, 0)
@@ -207,7 +206,7 @@ class UvloopStream(UvloopConsumer):
 
     def readConnectionLost(self, reason: Failure) -> None:
         """Half of it is over, or all of it where the protocol knows no halves."""
-        protocol = IHalfCloseableProtocol(self._protocol, None)
+        protocol = half_closeable(self._protocol)
         if protocol is None:
             self.abort_for(reason.value)
             return

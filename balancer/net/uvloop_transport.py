@@ -53,9 +53,14 @@ class UvloopTransport(UvloopStream):
 
     __slots__ = ()
 
+    _address: IPv4Address | IPv6Address | None = None  # the peer's, once it was asked for
+
     def getPeer(self) -> Any:
         """The other end."""
-        return internet_address(self._peer)
+        address = self._address
+        if address is None:
+            address = self._address = internet_address(self._peer)
+        return address
 
     def getHost(self) -> Any:
         """This end."""

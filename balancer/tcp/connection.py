@@ -14,14 +14,18 @@ from balancer.core.record import ConnectionRecord
 from balancer.core.relay import Relay, Step
 from balancer.core.termination import Termination
 from balancer.core.traits import ConnectionTraits
-from balancer.net.flow import BULK, CHUNK, HOLD, tune
-from balancer.net.timers import Timer
+from balancer.net.flow import BULK, CHUNK, HOLD, keep_alive, tune
+from balancer.net.timers import Timer, nothing
 from balancer.net.tls import can_half_close
 from balancer.tcp.opening import Opening
 from balancer.tcp.side import Side, discard
 
 if TYPE_CHECKING:
     from balancer.tcp.factory import ForwardingFactory
+
+LASTING = 10.0
+"""Seconds after which a connection to a backend gets its keep-alive probes. They come after minutes at the earliest
+(tcp(7): 2 h), most connections are over by then, and setting one costs as much as opening a tenth of a connection."""
 
 
 class Connection:
@@ -37,6 +41,7 @@ class Connection:
         "_held",
         "_held_size",
         "_idle",
+        "_lasting",
         "_lease",
         "_limit",
         "_opening",
@@ -55,7 +60,8 @@ class Connection:
         self._relay = Relay()
         self._opening: Opening | None = None
         self._lease: Lease | None = None
-        self._idle: Timer | None = None
+        self._idle = Timer(factory.timers, nothing)  # of the attempts to connect, then of the relaying
+        self._lasting = False  # it has kept-alive probes on both sides
         self._held: list[bytes] | None = None  # most connections never hold anything
         self._held_size = 0
         # Reading stops when one more read might not fit.
@@ -84,7 +90,7 @@ class Connection:
             tune(side.transport, self._settings.buffer, peer)
             self._open(peer)
         else:
-            tune(side.transport, self._settings.buffer)
+            tune(side.transport, self._settings.buffer, later=True)
             self._join()
 
     def ended(self, side: Side) -> None:
@@ -99,7 +105,7 @@ class Connection:
 
     def flushed(self, side: Side) -> None:
         """What was to be sent to a side is written, and its end with it."""
-        if side.lingering and self._idle is not None:
+        if side.lingering:
             self._idle.rearm(self._settings.timeouts.linger)
 
     def lost(self, side: Side, clean: bool, words: str) -> None:
@@ -128,7 +134,14 @@ class Connection:
             record.client_port = peer.port
         self.client.take = self._hold
         self._opening = Opening(
-            factory.upstream, factory.connector, self._settings, factory.tls, self._backend, self._failed, record
+            factory.upstream,
+            factory.connector,
+            self._settings,
+            factory.tls,
+            self._backend,
+            self._failed,
+            record,
+            self._idle,
         )
         self._opening.begin(ConnectionTraits(source))
 
@@ -163,7 +176,9 @@ class Connection:
         assert opening is not None
         self._lease = opening.opened()
         client, backend = self.client, self._backend
-        self._idle = self._timers.schedule(self._settings.timeouts.tunnel, self._expired)
+        backend.heard = now = self._timers.seconds()
+        self._idle.callback = self._expired
+        self._idle.until(now + min(self._settings.timeouts.tunnel, LASTING))
         client.take = backend.transport.write
         backend.take = self._first_answer
         backend.transport.registerProducer(client.flow, True)
@@ -171,7 +186,11 @@ class Connection:
         if self._settings.splice and self._settings.splicer is not None:
             client.bulk_at = backend.bulk_at = self._settings.splice
         held, self._held = self._held, None
-        if held:
+        if held is None:
+            pass
+        elif len(held) == 1:
+            client.take(held[0])
+        else:
             backend.transport.writeSequence(held)
         client.flow.resume(HOLD)
         if client.flow.ended:
@@ -204,13 +223,17 @@ class Connection:
             if side.lingering:
                 side.lingering = False
                 side.close()
-                if self._idle is not None:  # not all is written: as long again, then it is reset
+                if not side.gone:  # not all is written: as long again, then it is reset
                     self._idle.rearm(self._settings.timeouts.linger)
                 return
+        if not self._lasting:
+            self._lasting = True
+            if not self._backend.gone:
+                keep_alive(self._backend.transport)
         seconds = self._settings.timeouts.tunnel
         # Not re-armed with each chunk: both sides note when it came, and the timer looks when it fires.
         until = max(self.client.heard, self._backend.heard) + seconds
-        if self._idle is not None and until > self._timers.seconds():
+        if until > self._timers.seconds():
             self._idle.until(until)
             return
         self.stop(Termination.TUNNEL_IDLE, f"no byte in either direction for {seconds:g} s")
@@ -232,9 +255,8 @@ class Connection:
 
     def _finish(self) -> None:
         """Both are gone."""
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        self._idle.cancel()
+        self._idle.callback = nothing
         record, relay = self.record, self._relay
         record.bytes_in = self.client.received
         record.bytes_out = self._backend.received

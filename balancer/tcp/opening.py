@@ -30,6 +30,7 @@ class Opening:
     :param protocol: what is to be connected; its ``makeConnection`` calls :meth:`opened`.
     :param failed: called once where no backend can be had.
     :param record: gets attempts, times and what was met.
+    :param timer: lent to each attempt.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Opening:
         "_failed",
         "_last",
         "_lease",
+        "_lent",
         "_placement",
         "_protocol",
         "_record",
@@ -58,6 +60,7 @@ class Opening:
         protocol: IProtocol,
         failed: Failed,
         record: ConnectionRecord,
+        timer: Timer | None = None,
     ) -> None:
         self._upstream = upstream
         self._connector = connector
@@ -72,6 +75,7 @@ class Opening:
         self._lease: Lease | None = None
         self._attempt: Attempt | None = None
         self._timer: Timer | None = None
+        self._lent = timer
 
     def __repr__(self) -> str:
         state = "waiting" if self._timer is not None else "connecting" if self._lease is not None else "over"
@@ -181,6 +185,7 @@ class Opening:
             timeout=timeouts.connect,
             tls=tls,
             tls_timeout=timeouts.tls_handshake,
+            timer=self._lent,
         )
 
     def _refused(self, outcome: Outcome, reason: str) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITran
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection
+from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection, finish
 from balancer.net.splice import FULL, Splice
 from balancer.net.tls import can_half_close, is_tls
 
@@ -194,11 +194,11 @@ class Side:
 
     def close(self) -> None:
         """Close once what waits is written; nobody takes what still comes."""
-        if not self.gone:
+        if not self.gone and not self._closing:
             self._closing = True
             self._take_no_more()
             self.transport.unregisterProducer()  # with one, Twisted waits for it to finish
-            self.transport.loseConnection()
+            finish(self.transport)
 
     def linger(self) -> None:
         """Close once what waits is written, without resetting: a close with bytes unread would take what was sent

@@ -120,6 +120,11 @@ class UvloopConsumer:
             self.loseConnection()
         elif self.connected and not self.disconnecting:
             self.disconnecting = True
+            self._outbox.close(self)
+
+    def shut(self) -> None:
+        """Nothing more is written (the outbox says so): close when uvloop has written all."""
+        if self.connected and not self.aborting:
             self._uv.close()
 
     def loseWriteConnection(self) -> None:

@@ -30,6 +30,9 @@ class Writer(Protocol):
 
     _plain: Callable[[bytes], None]
 
+    def shut(self) -> None:
+        """All is written: close."""
+
     def abort_for(self, reason: BaseException | None) -> None:
         """End at once, for this reason."""
 
@@ -38,14 +41,14 @@ class Outbox:
     """See the module. One for each reactor.
 
     :param call_soon: has a function called when this turn's events are worked off.
-    :ivar waiting: each write that waits, in order.
+    :ivar waiting: each write that waits, in order; ``None`` in place of bytes stands for the end.
     """
 
     __slots__ = ("_at_once", "_call_soon", "_size", "waiting")
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], Any]) -> None:
         self._call_soon = call_soon
-        self.waiting: list[tuple[Writer, bytes]] = []
+        self.waiting: list[tuple[Writer, bytes | None]] = []
         self._size = 0
         self._at_once = 0  # writes that go out at once from here on
 
@@ -72,6 +75,13 @@ class Outbox:
         if self._size > MOST:
             self.flush()
 
+    def close(self, stream: Writer) -> None:
+        """This stream's writer is done: close it after what was posted before."""
+        if self.waiting:
+            self.waiting.append((stream, None))
+        else:
+            stream.shut()
+
     def flush(self) -> None:
         """Write all that waits."""
         waiting = self.waiting
@@ -81,7 +91,10 @@ class Outbox:
         self._size = 0
         for stream, data in waiting:
             try:
-                stream._plain(data)
+                if data is None:
+                    stream.shut()
+                else:
+                    stream._plain(data)
             except BaseException:  # nobody who could be told is there, and the others' writes must not be lost
                 log.err()
                 stream.abort_for(Failure().value)

@@ -8,8 +8,8 @@ may take.
 
 What differs from the transports of ``twisted.internet.tcp``, by design:
 
-- small writes go to the kernel at the end of the turn, as there, but each by itself, and at once where a turn brings few
-  of them; TCP_NODELAY is set from the start (uvloop does so): joining them is the business of who writes;
+- small writes go to the kernel at the end of the turn, as there, but each by itself, and at once where turns bring
+  few of them; TCP_NODELAY is set from the start (uvloop does so): joining them is the business of who writes;
 - a streaming producer is paused when more than ``bufferSize`` waits for the kernel, not when more is written at once;
 - a mutable buffer (``bytearray``) must not be changed after it was written.
 """

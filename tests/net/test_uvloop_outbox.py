@@ -22,6 +22,9 @@ class Stream:
             raise TypeError("bytes, please")
         self.written.append((self.name, bytes(data)))
 
+    def shut(self) -> None:
+        self.written.append((self.name, b"end"))
+
     def abort_for(self, reason: BaseException | None) -> None:
         self.aborted = reason
 
@@ -49,6 +52,17 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.written, [(name, data) for data in (b"1", b"2", b"3") for name in "ab"])
         self.turn()
         self.assertEqual(len(self.written), 6)
+
+    def test_close(self) -> None:
+        """A stream is closed after what was written to it in the turn, and at once where nothing waits."""
+        self.outbox.post(self.a, b"1")
+        self.outbox.close(self.a)
+        self.outbox.post(self.b, b"2")
+        self.assertEqual(self.written, [])
+        self.turn()
+        self.assertEqual(self.written, [("a", b"1"), ("a", b"end"), ("b", b"2")])
+        self.outbox.close(self.b)
+        self.assertEqual(self.written[-1], ("b", b"end"))
 
     def test_where_there_is_little(self) -> None:
         """After a turn of few writes the next ones go out at once; then it is looked again."""

@@ -194,10 +194,10 @@ class LateWriteTests(SynchronousTestCase):
 
     def test_before_the_end(self) -> None:
         """What was written before the end, or before it closes, in the same turn is written before that."""
-        for happen in (self.stream.loseWriteConnection, self.stream.loseConnection):
+        for happen in ("loseWriteConnection", "loseConnection", "finish"):
             self.setUp()
             self.stream.write(b"a")
-            getattr(self.stream, happen.__name__)()
+            getattr(self.stream, happen)()
             self.assertEqual((self.uv.ended, self.uv.aborted), (False, False))
             self.turn_twice()
             self.assertEqual((self.uv.written, self.uv.ended or self.uv.aborted), ([b"a"], True))

@@ -34,6 +34,15 @@ def nothing(*_: object) -> None:
     """What writing to something that is over does."""
 
 
+class Muted:
+    """In the place of a transport that takes nothing any more."""
+
+    write = staticmethod(nothing)
+
+
+MUTED = Muted()
+
+
 @implementer(IConsumer)
 class UvloopConsumer:
     """See the module; :class:`~balancer.net.uvloop_stream.UvloopStream` is made of it.
@@ -45,8 +54,8 @@ class UvloopConsumer:
     __slots__ = (
         "_below",
         "_buffer_size",
+        "_out",
         "_outbox",
-        "_plain",
         "_protocol",
         "_pulling",
         "_uv",
@@ -66,7 +75,7 @@ class UvloopConsumer:
 
     TLS = False
 
-    _plain: Callable[[bytes], None]
+    _out: Any  # what takes bytes now: uvloop's transport, or what stands in front of it or in its place
     write: Callable[[bytes], None]
 
     def __init__(self, reactor: Any) -> None:
@@ -185,7 +194,7 @@ class UvloopConsumer:
 
     def _write_pulled(self, data: bytes) -> None:
         """``write`` while there is a pull producer: it is asked for more when this is written."""
-        self._plain(data)
+        self._out.write(data)
         self._pull()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -274,7 +283,7 @@ class UvloopConsumer:
 
     def _end_write(self) -> None:
         self._write_ended = True
-        self.write = self._plain = nothing
+        self.write, self._out = nothing, MUTED
         if self._below is not None:
             self._below.mute()
         self._uv.write_eof()

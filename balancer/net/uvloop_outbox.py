@@ -28,7 +28,7 @@ LOOK = 32
 class Writer(Protocol):
     """A stream."""
 
-    _plain: Callable[[bytes], None]
+    _out: Any  # whose ``write`` takes bytes now
 
     def shut(self) -> None:
         """All is written: close."""
@@ -62,11 +62,11 @@ class Outbox:
         """
         if self._at_once:
             self._at_once -= 1
-            stream._plain(data)
+            stream._out.write(data)
             return
         if type(data) is not bytes:  # it may change, or be no data at all
             self.flush()
-            stream._plain(data)
+            stream._out.write(data)
             return
         if not self.waiting:
             self._call_soon(self._turn_ended)
@@ -94,7 +94,7 @@ class Outbox:
                 if data is None:
                     stream.shut()
                 else:
-                    stream._plain(data)
+                    stream._out.write(data)
             except BaseException:  # nobody who could be told is there, and the others' writes must not be lost
                 log.err()
                 stream.abort_for(Failure().value)

@@ -18,6 +18,7 @@ import socket
 import struct
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -32,7 +33,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.net.uvloop_consumer import UvloopConsumer, half_closeable, nothing
+from balancer.net.uvloop_consumer import MUTED, UvloopConsumer, half_closeable, nothing
 from balancer.net.uvloop_context import CURRENT
 
 RESET = struct.pack("ii", 1, 0)
@@ -149,7 +150,7 @@ class UvloopStream(UvloopConsumer):
             return
         self.reactor.transports.add(self)
         tls = isinstance(protocol, TLSMemoryBIOProtocol)
-        self._plain = unless_aborted(cast(TLSMemoryBIOProtocol, protocol), uv.write) if tls else uv.write
+        self._out = SimpleNamespace(write=unless_aborted(cast(Any, protocol), uv.write)) if tls else uv
         self.write = self.post
         self.connected = 1
         self._protocol = protocol
@@ -256,7 +257,7 @@ class UvloopStream(UvloopConsumer):
 
     def _mute(self) -> None:
         """From here on nothing is written, not even what waits for the end of the turn."""
-        self.write = self._plain = nothing
+        self.write, self._out = nothing, MUTED
         if self._below is not None:
             self._below.mute()
 

@@ -15,7 +15,11 @@ class Stream:
         self.failing = False
         self.aborted: BaseException | None = None
 
-    def _plain(self, data: bytes) -> None:
+    @property
+    def _out(self) -> "Stream":
+        return self
+
+    def write(self, data: bytes) -> None:
         if self.failing:
             raise ConnectionError("it cannot be written")
         if not isinstance(data, bytes | bytearray | memoryview):

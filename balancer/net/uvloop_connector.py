@@ -1,7 +1,8 @@
 """Connecting on the uvloop reactor: uvloop's own way to an IP address, else Twisted's up to the connected socket.
 
-An address literal needs nothing of what Twisted does around connect(2), which costs three times the connect. Names, local addresses and IPv6 zones go Twisted's way; the transport that a connection gets is uvloop's in any case.
-Timeouts and states are those of Twisted's connector, and errors are Twisted's own. Nothing is tried twice.
+An address literal needs nothing of what Twisted does around connect(2), which costs three times the connect. Names,
+local addresses and IPv6 zones go Twisted's way; the transport that a connection gets is uvloop's in any case. Timeouts
+and states are those of Twisted's connector, and errors are Twisted's own. Nothing is tried twice.
 """
 
 from asyncio import Future

@@ -216,9 +216,7 @@ class LiteralTests(SynchronousTestCase):
         with Blackhole() as hole:
             self.run_with(lambda: self.begin(hole.host, hole.port, timeout=0.2))
             self.assertEqual(hole.half_open(), 0)
-            self.assertEqual(
-                self.told(), (Outcome.CONNECT_TIMEOUT, f"{hole.address} did not accept within 0.2 s")
-            )
+            self.assertEqual(self.told(), (Outcome.CONNECT_TIMEOUT, f"{hole.address} did not accept within 0.2 s"))
 
     def test_cancelled(self) -> None:
         """After a cancel nothing is called and no socket is left; twice is once."""
@@ -236,7 +234,7 @@ class LiteralTests(SynchronousTestCase):
         self.assertEqual((self.failures, self.reactor.transports), ([], set()))
 
     def test_cancelled_while_it_is_being_connected(self) -> None:
-        """Given up in the turn in which it is connected, before or after uvloop knows, it is closed and nobody hears."""
+        """Given up in the turn in which it is connected, before or after uvloop knows, it is closed."""
         host, port = self.server()
         self.protocol.made = lambda: self.fail("it was given up")
 

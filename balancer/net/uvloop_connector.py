@@ -1,8 +1,8 @@
-"""Connecting on the uvloop reactor: to an IP address by uvloop itself, else Twisted's own way up to the connected socket.
+"""Connecting on the uvloop reactor: uvloop's own way to an IP address, else Twisted's up to the connected socket.
 
-An address literal without a local address needs nothing of what Twisted does before connect(2), and costs a third so.
-Names, local addresses and IPv6 zones go Twisted's way; the transport that a connection gets is uvloop's in any case.
-Timeouts and states are those of Twisted's connector, and errors are Twisted's own. Nothing is tried twice.
+An address literal needs nothing of what Twisted does around connect(2), which costs three times the connect. Names,
+local addresses and IPv6 zones go Twisted's way; the transport that a connection gets is uvloop's in any case. Timeouts
+and states are those of Twisted's connector, and errors are Twisted's own. Nothing is tried twice.
 """
 
 from asyncio import Future
@@ -10,11 +10,11 @@ from contextlib import suppress
 from errno import EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from functools import lru_cache
 from os import strerror
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 from typing import Protocol as Structure
 
 from twisted.internet import tcp
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.error import ConnectBindError, ConnectError, UserError, getConnectError
 from twisted.internet.interfaces import IProtocol
 from twisted.python import log
@@ -27,9 +27,14 @@ OF_SOCKETS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM, EAFNOSUPPORT})
 
 
 @lru_cache(maxsize=1024)
-def is_literal(host: str) -> bool:
-    """Whether it is an IP address without a zone. (The backends of a balancer are few and come again and again.)"""
-    return "%" not in host and (isIPAddress(host) or isIPv6Address(host))
+def is_literal(host: str, port: int) -> bool:
+    """Whether uvloop takes it as it is: an IP address without a zone, and a port that there is. (The backends of a
+    balancer are few and come again and again.)"""
+    for family in (AF_INET, AF_INET6):
+        with suppress(OSError, ValueError):  # ValueError: a NUL in it
+            inet_pton(family, host)
+            return 0 <= port <= 65535
+    return False
 
 
 class LiteralClient(ClientTransport):
@@ -177,7 +182,7 @@ class TcpConnector(tcp.Connector):
 
     def _makeTransport(self) -> Any:
         host, port = self.host, self.port
-        if self.bindAddress is None and is_literal(host) and 0 <= port <= 65535:
+        if self.bindAddress is None and is_literal(host, port):
             transport = LiteralClient(self.reactor, None, (host, port), self)
             transport.connect()
             return transport

@@ -4,9 +4,9 @@ It counts nothing and buffers nothing: uvloop does, and tells when more waits th
 written goes past it, but for what a pull producer writes. It never reads and never decides why a connection ends.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.abstract import _dataMustBeBytes
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPullProducer, IPushProducer
@@ -21,13 +21,13 @@ BUFFER = 65536
 
 
 @lru_cache(maxsize=256)
-def _half_closes(kind: type) -> bool:
-    return bool(IHalfCloseableProtocol.implementedBy(kind))
+def _half_closes(kind: Hashable) -> bool:
+    return bool(IHalfCloseableProtocol.implementedBy(cast(type, kind)))
 
 
 def half_closeable(protocol: Any) -> Any:
-    """The protocol as ``IHalfCloseableProtocol``, or ``None``: zope's answer, known already where the class gives it."""
-    return protocol if _half_closes(type(protocol)) else IHalfCloseableProtocol(protocol, None)
+    """The protocol as ``IHalfCloseableProtocol``, or ``None``: zope's answer, remembered where the class gives it."""
+    return protocol if _half_closes(cast(Hashable, type(protocol))) else IHalfCloseableProtocol(protocol, None)
 
 
 def nothing(*_: object) -> None:
@@ -123,8 +123,8 @@ class UvloopConsumer:
             self._await_drain()
 
     def finish(self) -> None:
-        """As :meth:`loseConnection`, for who will write no more and has unregistered the producer: uvloop waits for what
-        is to be written by itself."""
+        """As :meth:`loseConnection`, for who writes no more and has unregistered the producer: so uvloop, which writes
+        what waits before it closes, need not be asked in a later turn."""
         if self.TLS:
             self.loseConnection()
         elif self.connected and not self.disconnecting:

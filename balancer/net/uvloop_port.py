@@ -63,7 +63,7 @@ class TcpPort(UvloopPort):
 
     def createInternetSocket(self) -> socket.socket:
         """Before it listens, so that there is no connection yet."""
-        sock: socket.socket = super().createInternetSocket()
+        sock: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]  # Twisted's has no types
         if getattr(self.factory, "keep_alive", False):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self.keep_alive = True
@@ -73,7 +73,8 @@ class TcpPort(UvloopPort):
         """As the parent's, in the plain case, which needs no log."""
         try:
             family = self.addressFamily
-            accept: Any = self.socket._accept  # type: ignore[attr-defined]  # accept(2) alone: descriptor and address
+            listening: Any = self.socket
+            accept = listening._accept  # accept(2) alone: descriptor and address
             accepted = 0
             while accepted < self.numberAccepts:
                 try:

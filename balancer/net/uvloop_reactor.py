@@ -130,7 +130,7 @@ class UvloopReactor(AsyncioSelectorReactor):
         :returns: what can be given up with ``stopConnecting``; ``None`` where only ``connectTCP`` knows the way (a
             name, an IPv6 zone). The owner hears of nothing before the next turn.
         """
-        if not is_literal(host):
+        if not is_literal(host, port):
             return None
         client = DirectClient(self, None, (host, port), owner)
         client.connect()
@@ -180,8 +180,9 @@ class UvloopReactor(AsyncioSelectorReactor):
         if isinstance(reader, UvloopStream):
             reader.resumeProducing()
         elif isinstance(reader, UvloopPort):
-            if reader not in self._readers:
-                self._readers[reader] = descriptor = reader.fileno()
+            readers: dict[Any, int] = self._readers
+            if reader not in readers:
+                readers[reader] = descriptor = reader.fileno()
                 self.loop.add_reader(descriptor, reader.doRead)
         else:
             super().addReader(reader)

@@ -102,7 +102,8 @@ class UvloopStream(UvloopConsumer):
         self._peer = peer
         self._host: Any = None
         self._read_ended = False
-        self._mute()
+        self.data_received: Callable[[bytes], None] = nothing  # uvloop asks before there is a protocol
+        self.write = nothing
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "disconnected" if self.disconnected else "opening"

@@ -70,11 +70,13 @@ class UvloopTransport(UvloopStream):
 
     def getHandle(self) -> socket.socket:
         """The socket. It is uvloop's: look at it, but neither read nor write nor close."""
-        return self.socket
+        sock: socket.socket = self.socket
+        return sock
 
     def fileno(self) -> int:
         """The descriptor, -1 once it is closed."""
-        return self.socket.fileno()
+        descriptor: int = self.socket.fileno()
+        return descriptor
 
     def unwritten(self) -> int:
         """Bytes taken and not yet given to the socket (see :mod:`balancer.net.splice`)."""

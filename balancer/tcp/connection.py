@@ -61,7 +61,7 @@ class Connection:
         self._opening: Opening | None = None
         self._lease: Lease | None = None
         self._idle = Timer(factory.timers, nothing)  # of the attempts to connect, then of the relaying
-        self._lasting = False  # it has kept-alive probes on both sides
+        self._lasting = False  # it has its keep-alive probes, or needs none any more
         self._held: list[bytes] | None = None  # most connections never hold anything
         self._held_size = 0
         # Reading stops when one more read might not fit.
@@ -106,6 +106,7 @@ class Connection:
     def flushed(self, side: Side) -> None:
         """What was to be sent to a side is written, and its end with it."""
         if side.lingering:
+            self._lasting = True  # no longer; this is the next the timer is for
             self._idle.rearm(self._settings.timeouts.linger)
 
     def lost(self, side: Side, clean: bool, words: str) -> None:
@@ -218,7 +219,13 @@ class Connection:
         self._other(side).cut(words)
 
     def _expired(self) -> None:
-        """No byte in either direction for too long; or one side has lingered enough."""
+        """No byte in either direction for too long; or one side has lingered enough; or, at first, it lasts."""
+        if not self._lasting:
+            self._lasting = True
+            if not self._backend.gone:
+                keep_alive(self._backend.transport)
+            if self._heard_lately():
+                return
         for side in (self.client, self._backend):
             if side.lingering:
                 side.lingering = False
@@ -226,17 +233,19 @@ class Connection:
                 if not side.gone:  # not all is written: as long again, then it is reset
                     self._idle.rearm(self._settings.timeouts.linger)
                 return
-        if not self._lasting:
-            self._lasting = True
-            if not self._backend.gone:
-                keep_alive(self._backend.transport)
-        seconds = self._settings.timeouts.tunnel
-        # Not re-armed with each chunk: both sides note when it came, and the timer looks when it fires.
-        until = max(self.client.heard, self._backend.heard) + seconds
-        if until > self._timers.seconds():
-            self._idle.until(until)
+        if self._heard_lately():
             return
+        seconds = self._settings.timeouts.tunnel
         self.stop(Termination.TUNNEL_IDLE, f"no byte in either direction for {seconds:g} s")
+
+    def _heard_lately(self) -> bool:
+        """Whether the idle timeout is not over; then the timer is set for when it may be."""
+        # Not re-armed with each chunk: both sides note when it came, and the timer looks when it fires.
+        until = max(self.client.heard, self._backend.heard) + self._settings.timeouts.tunnel
+        if until <= self._timers.seconds():
+            return False
+        self._idle.until(until)
+        return True
 
     def _perform(self, step: Step, side: Side) -> None:
         other = self._other(side)

@@ -1,6 +1,7 @@
 """A stream of uvloop's, in front of a transport as strict as uvloop's: what stock Twisted ignores never reaches it."""
 
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from twisted.internet.protocol import Protocol
@@ -123,6 +124,35 @@ class Puller:
         self.stopped = True
 
 
+class FinishTests(SynchronousTestCase):
+    """Closing for who writes no more."""
+
+    def setUp(self) -> None:
+        self.turns = Turns()
+        self.uv = StrictTransport()
+        socket: Any = NoSocket()
+        self.stream = Stream(self.turns, socket, None)
+        copy_context().run(self.stream.connection_made, self.uv)
+
+    def test_uvloop_closes_in_this_turn(self) -> None:
+        """It is told at once, and only once; it writes what waits by itself."""
+        self.stream.write(b"last")
+        self.stream.finish()
+        self.stream.finish()
+        self.assertEqual((self.uv.written, self.uv.aborted, self.turns.calls), ([b"last"], True, []))
+        self.stream.connection_lost(None)
+
+    def test_what_was_given_up_is_closed_when_uvloop_tells_of_it(self) -> None:
+        """No protocol is made for it, and its loss is nobody's."""
+        uv, socket = StrictTransport(), NoSocket()
+        stream = Stream(self.turns, socket, None)  # type: ignore[arg-type]  # only an option is set
+        stream.cancel()
+        copy_context().run(stream.connection_made, uv)
+        self.assertTrue(uv.aborted)
+        stream.connection_lost(None)
+        self.assertEqual((stream.connected, stream.protocol), (0, None))
+
+
 class LateWriteTests(SynchronousTestCase):
     """Writes that come too late."""
 
@@ -131,7 +161,7 @@ class LateWriteTests(SynchronousTestCase):
         self.uv = StrictTransport()
         socket: Any = NoSocket()
         self.stream = Stream(self.turns, socket, None)
-        self.stream.connection_made(self.uv)
+        copy_context().run(self.stream.connection_made, self.uv)
 
     def end(self) -> None:
         self.stream.loseWriteConnection()

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from balancer.core.termination import Termination
 from balancer.core.timeouts import ClientTimeouts
-from balancer.testing.transports import Wire
+from balancer.testing.transports import MemoryTransport, Wire
 
 from .stage import Peer, StageTestCase
 
@@ -321,6 +321,42 @@ class TimeTests(StageTestCase):
         self.assertEqual((client.fate, backend.fate), ("", ""))
         self.wait(11)
         self.assertEqual((client.fate, backend.fate), ("reset", "reset"))
+
+    def test_a_backend_connection_that_lasts_gets_its_probes(self) -> None:
+        """On transports that leave it to us (the uvloop reactor's) they are set once, after a while; else at once."""
+        self.pair()
+        transport: Any = self.wires[1].right
+        self.assertTrue(transport.keep_alive)  # no such transport
+        self.stage()
+        tuned: list[float] = []
+        kind: Any = MemoryTransport
+        kind.tuned = lambda transport: tuned.append(self.reactor.seconds())
+        self.addCleanup(delattr, MemoryTransport, "tuned")
+        client, _ = self.pair()
+        self.assertEqual(len(tuned), 1)  # the client's, which may know that there is nothing to do
+        self.wait(9.8)
+        self.assertEqual(len(tuned), 1)
+        self.wait(20)
+        self.assertEqual(len(tuned), 2)
+        client.transport.loseConnection()
+        self.assertIs(self.over().termination, Termination.DONE)
+
+    def test_a_slow_reader_is_waited_for_while_the_connection_turns_old(self) -> None:
+        """What waits for a client that is to be closed then is not cut short by the probes' being set."""
+        client, backend = self.pair()
+        self.wait(7)
+        client.transport.pauseProducing()
+        backend.transport.write(b"a" * 50_000)
+        backend.transport.loseConnection()
+        self.flush()
+        client.transport.write(b"more")  # the closed backend answers this with a reset
+        self.wait(6)
+        self.assertFalse(self.wires[0].left.disconnected)
+        client.transport.resumeProducing()
+        self.flush()
+        self.assertEqual(len(client.data), 50_000)
+        client.transport.loseConnection()
+        self.over()
 
     def test_a_half_closed_tunnel_is_idle_too(self) -> None:
         """A client that ended, and a backend that never answers, do not stay for ever."""

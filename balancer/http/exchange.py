@@ -159,7 +159,6 @@ class Exchange(Fallible):
     def request_moved(self, size: int) -> None:
         """The kernel moved a part of the request's body."""
         self._record.bytes_in += size
-        self._sent_more()
 
     def request_end(self, trailers: Fields) -> None:
         """The request is complete."""

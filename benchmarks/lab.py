@@ -1,9 +1,9 @@
 """Processes to measure, in a network of their own: an origin, the peers, and us; what they use, and a load.
 
-For `memory.py` and `scaling.py`; `run.py` has compare.py, which brings its own. Everything runs in a network
-namespace of its own (`unshare --net`, util-linux), whose only interface is the loopback: no port can collide with
-one in use, nothing can be reached from outside, and every address of 127.0.0.0/8 is the origin's. It never measures
-by itself what a run is to show, and it never renders anything.
+For `memory.py`, `scaling.py` and `upload.py`; `run.py` has compare.py, which brings its own. Everything runs in a
+network namespace of its own (`unshare --net`, util-linux), whose only interface is the loopback: no port can collide
+with one in use, nothing can be reached from outside, and every address of 127.0.0.0/8 is the origin's. It never
+measures by itself what a run is to show, and it never renders anything.
 """
 
 import contextlib
@@ -164,8 +164,11 @@ class Lab:
         )
         return self.start(["nginx", "-c", self.write("origin.conf", text)], ORIGIN_PORTS[0], LOAD_CPU)
 
-    def nginx(self, mode: str) -> Running:
-        """nginx as a peer, one worker."""
+    def nginx(self, mode: str, more: str = "") -> Running:
+        """nginx as a peer, one worker.
+
+        :param more: further directives of the location.
+        """
         port = self.port()
         servers = " ".join(f"server 127.0.0.1:{number};" for number in ORIGIN_PORTS)
         listen = f"listen 127.0.0.1:{port} backlog=4096;"
@@ -178,13 +181,14 @@ class Lab:
             text += f"""http {{ access_log off; keepalive_requests 10000000; keepalive_timeout 600;
  {self._nginx_paths("peer")} upstream u {{ {servers} keepalive 256; keepalive_requests 10000000; }}
  server {{ {listen} location / {{ proxy_pass http://u; proxy_http_version 1.1;
-  proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $remote_addr; }} }} }}"""
+  proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $remote_addr; {more} }} }} }}"""
         return self.start(["nginx", "-c", self.write(f"nginx-{mode}.conf", text)], port)
 
-    def haproxy(self, mode: str, addresses: Sequence[str] = ORIGINS, options: str = "check") -> Running:
+    def haproxy(self, mode: str, addresses: Sequence[str] = ORIGINS, options: str = "check", more: str = "") -> Running:
         """HAProxy, one thread.
 
         :param options: of each server.
+        :param more: a further line of the defaults.
         """
         port = self.port()
         servers = "\n".join(f"  server s{n} {address} {options}" for n, address in enumerate(addresses))
@@ -198,6 +202,7 @@ defaults
   timeout client 600s
   timeout server 600s
   {"http-reuse always" if mode == "http" else ""}
+  {more}
 frontend f
   bind 127.0.0.1:{port}
   {"option forwardfor" if mode == "http" else ""}
@@ -206,7 +211,7 @@ backend b
   balance random(2)
 {servers}
 """
-        return self.start(["haproxy", "-db", "-f", self.write(f"haproxy-{mode}.cfg", text)], port)
+        return self.start(["haproxy", "-db", "-f", self.write(f"haproxy-{port}.cfg", text)], port)
 
     def ours(
         self,

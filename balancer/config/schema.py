@@ -220,8 +220,8 @@ class ListenerConfig:
     splice: Annotated[
         SizeOrZero,
         Doc(
-            "Bytes after which a direction, or that are still to come of a response, are moved by the kernel where "
-            "both ends are plain sockets (Linux); 0 for never."
+            "Bytes after which a direction of a tunnel or the rest of a request's body, or that are still to come of a "
+            "response, are moved by the kernel where both ends are plain sockets (Linux); 0 for never."
         ),
     ] = 262144
 

@@ -24,6 +24,7 @@ from balancer.net.splice import Owner, Splice, Splicer
 from balancer.net.tls import can_half_close
 
 if TYPE_CHECKING:
+    from balancer.http.bulk import BulkUpload
     from balancer.http.upstreams import HttpUpstream
 
 
@@ -45,6 +46,9 @@ class BackendUser(Structure):
     def response_body(self, data: bytes) -> None:
         """A part of the body, or of what comes through a tunnel."""
 
+    def response_moved(self, size: int) -> None:
+        """So many bytes of the body, or of what comes through a tunnel, went to the client through the kernel."""
+
     def response_end(self, trailers: Fields) -> None:
         """The response is complete; of a tunnel: the backend sends no more."""
 
@@ -60,6 +64,9 @@ class BackendUser(Structure):
     def backend_ready(self) -> None:
         """It reads again."""
 
+    def backend_deaf(self) -> None:
+        """Nothing can be sent to it any more; what it sent before is still read."""
+
 
 class BackendConnection:
     """See the module. (A protocol of its own rather than a subclass, as :class:`~balancer.http.channel.HttpChannel`.)
@@ -67,12 +74,13 @@ class BackendConnection:
     :ivar backend: where it goes.
     :ivar requests: how many it was used for.
     :ivar may_splice: its present response was not spliced yet; once is enough.
+    :ivar upload: moves what is sent, while that goes through the kernel.
     :ivar idle_since: when its last response was finished (set by the pool).
     """
 
     __slots__ = (
         "_blocked", "_flow", "_held", "_home", "_open", "_parser", "_splice", "_tunnel", "_user", "backend",
-        "idle_since", "may_splice", "requests", "transport",
+        "idle_since", "may_splice", "requests", "transport", "upload",
     )  # fmt: skip
 
     transport: IConnection
@@ -91,6 +99,7 @@ class BackendConnection:
         self._tunnel = False
         self._splice: Splice | None = None
         self.may_splice = False
+        self.upload: BulkUpload | None = None
 
     def __repr__(self) -> str:
         state = "closed" if not self._open else "idle" if self._user is None else "in use"
@@ -156,9 +165,11 @@ class BackendConnection:
         return self._parser.coming
 
     def splice(self, splicer: Splicer, target: IConnection, owner: Owner, size: int) -> bool:
-        """Have the body's rest moved to a transport by the kernel; ``False`` where that cannot be done."""
+        """Have the body's rest, or what comes through the tunnel, moved to a transport by the kernel; ``False`` where
+        that cannot be done."""
         self.may_splice = False
-        self._splice = splicer.begin(self.transport, target, owner, size, self._parser.coming)
+        left = None if self._tunnel else self._parser.coming
+        self._splice = splicer.begin(self.transport, target, owner, size, left)
         if self._splice is None:
             return False
         self._flow.pause(BULK)
@@ -166,24 +177,40 @@ class BackendConnection:
 
     def passed_by(self, size: int) -> None:
         """The splice read so many bytes."""
-        self._parser.pass_by(size)
+        if not self._tunnel:
+            self._parser.pass_by(size)
+        if self._user is not None:
+            self._user.response_moved(size)
 
     def read_on(self) -> None:
         """The splice is over, in order."""
         self._splice = None
         self._flow.resume(BULK)
-        if not self._parser.coming:
+        if not self._tunnel and not self._parser.coming:
             self._pull()
 
     def was_reset(self) -> None:
-        """The splice is over: it found that the backend reset the connection."""
-        self._splice = None
+        """A splice found that the backend reset the connection."""
         self._over(False)
+
+    def takes_no_more(self) -> None:
+        """A splice found that nothing can be sent."""
+        if self._user is not None:
+            self._user.backend_deaf()
+
+    def give_back(self) -> None:
+        """What goes through the kernel goes through here again, in both directions; no byte is lost."""
+        if self._splice is not None:
+            self._splice.give_back()
+        if self.upload is not None:
+            self.upload.give_back()
 
     def _unsplice(self) -> None:
         splice, self._splice = self._splice, None
         if splice is not None:
             splice.stop()
+        if self.upload is not None:
+            self.upload.stop()
 
     def close(self) -> None:
         """Close in order, after what was written; its user, if any, hears nothing more."""

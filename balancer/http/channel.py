@@ -16,7 +16,7 @@ from balancer.core.forwarded import Peer
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.answers import refused
-from balancer.http.bulk import Sink
+from balancer.http.bulk import Sink, Source
 from balancer.http.closing import Closing
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
@@ -25,7 +25,7 @@ from balancer.http.plans import Reply
 from balancer.http1.heads import CHUNKED, EndOfMessage, Fields, Framing, RequestHead
 from balancer.http1.parser import NEED_DATA, PAUSED, RequestParser
 from balancer.http1.serialize import chunk, last_chunk, response_head
-from balancer.net.flow import BUSY, ENDED, HOLD, Flow, IConnection, tune
+from balancer.net.flow import BULK, BUSY, ENDED, HOLD, Flow, IConnection, tune
 from balancer.net.timers import Timer, nothing
 from balancer.net.tls import can_half_close
 
@@ -257,7 +257,7 @@ class HttpChannel:
         elif state == HEAD:
             self._refuse(RequestRefused(408, f"the head was not complete within {timeouts.head:g} s"))
         elif state == BODY and self._driven is not None:
-            if self._flow.paused:
+            if not self._flow.taking:
                 self._timer.rearm(timeouts.body)  # it is us who do not read
             else:
                 self._driven.request_refused(RequestRefused(408, f"no byte of the body for {timeouts.body:g} s"))
@@ -319,6 +319,10 @@ class HttpChannel:
         """This connection; the body goes through it as it is."""
         return None if self._chunked else self
 
+    def source(self) -> Source | None:
+        """This connection; what it sends goes on as it is, or nothing of it is :attr:`coming`."""
+        return self
+
     def finish(self, trailers: Fields) -> None:
         """The response is complete: the next request's turn, or the end."""
         if self._chunked:
@@ -374,6 +378,31 @@ class HttpChannel:
     def resume_request(self) -> None:
         """Read on."""
         self._flow.resume(HOLD)
+
+    # -- what a splice of its input asks -------------------------------------------------------------------------------
+
+    @property
+    def coming(self) -> int | None:
+        """Bytes of the request's body still to be read, where its length is known; of a tunnel, all that come."""
+        return None if self._state == TUNNEL else self._parser.coming
+
+    def step_aside(self) -> None:
+        """Read nothing: a splice does."""
+        self._flow.pause(BULK)
+
+    def passed_by(self, size: int) -> None:
+        """The splice read so many bytes."""
+        if self._state == BODY:
+            self._parser.pass_by(size)
+            self._timer.rearm(self._settings.timeouts.body)
+        if self._driven is not None:
+            self._driven.request_moved(size)
+
+    def read_on(self) -> None:
+        """The splice is over: read again, and find the end of the body."""
+        self._flow.resume(BULK)
+        if self._state == BODY and not self._parser.coming:
+            self._pull()
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from balancer.core.termination import Termination
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http.attempts import Attempts
 from balancer.http.backend import BackendConnection
-from balancer.http.bulk import offer
+from balancer.http.bulk import download
 from balancer.http.failures import GATEWAY_ERRORS
 from balancer.http.fallible import CONNECTING, QUEUED, STREAMING, TUNNEL, WAITING, Fallible
 from balancer.http.messages import backend_head, client_fields, client_framing
@@ -156,6 +156,10 @@ class Exchange(Fallible):
         self._sent_more()
         self._upload.add(data)
 
+    def request_moved(self, size: int) -> None:
+        """The kernel moved a part of the request's body."""
+        self._record.bytes_in += size
+
     def request_end(self, trailers: Fields) -> None:
         """The request is complete."""
         self._sent_more()
@@ -167,7 +171,8 @@ class Exchange(Fallible):
             self._timer.rearm(self._way.timeouts.first_byte)
 
     def backend_blocked(self) -> None:
-        """The backend does not read."""
+        """The backend does not read: it has as long for that as from the last byte it was sent, or took of a splice."""
+        self._sent_more()
         self._upload.pause()
 
     def backend_ready(self) -> None:
@@ -175,6 +180,10 @@ class Exchange(Fallible):
         if not self._upload.complete:
             self._sent_more()
         self._upload.resume()
+
+    def backend_deaf(self) -> None:
+        """It gets no more: it may have answered before it closed."""
+        self._upload.stop()
 
     # -- the response goes to the client ------------------------------------------------------------------------------
 
@@ -227,13 +236,18 @@ class Exchange(Fallible):
         self._timer.rearm(self._way.timeouts.idle)
         self._front.send_body(data)
 
+    def response_moved(self, size: int) -> None:
+        """The kernel moved a part of its body."""
+        self._record.bytes_out += size
+        self._timer.rearm(self._way.timeouts.idle)
+
     def response_flush(self) -> None:
         """All of one read was handed over."""
         if self._response is not None:
             self._front.flush()
             connection, settings = self._connection, self._settings
-            if connection is not None and 0 < settings.splice <= connection.coming:
-                offer(connection, self._front, settings, self._record, self._timer, self._way.timeouts.idle)
+            if connection is not None and 0 < settings.splice <= connection.coming and connection.may_splice:
+                download(connection, self._front, settings)
 
     def pause_response(self) -> None:
         """The client does not read: neither do we, and it is not the backend that keeps us waiting."""
@@ -284,6 +298,5 @@ class Exchange(Fallible):
         self._record.status = 101
         if self._total is not None:
             self._total.cancel()  # a tunnel may be open for as long as it is used
-        idle = self._settings.timeouts.tunnel
-        self._tunnel = Tunnel(self._front, connection, self._timer, idle, self._record, self._end)
+        self._tunnel = Tunnel(self._front, connection, self._timer, self._settings, self._record, self._end)
         self._tunnel.open(head.reason, response_fields(head.fields, head.connection, upgrade=upgrade))

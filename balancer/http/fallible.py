@@ -71,7 +71,7 @@ class Fallible:
         if complete and not body:
             self._upload: Upload = NO_UPLOAD
         else:
-            self._upload = Upload(head, front, settings.buffer, complete, body)
+            self._upload = Upload(head, front, settings, complete, body)
             record.bytes_in = len(body)
         self._seconds = settings.timers.seconds
         self._state = NEW

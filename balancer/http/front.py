@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
-from balancer.http.bulk import Sink
+from balancer.http.bulk import Sink, Source
 from balancer.http1.heads import Fields, Framing
 from balancer.net.timers import Timer
 
@@ -21,6 +21,9 @@ class Driven(Protocol):
 
     def request_body(self, data: bytes) -> None:
         """A part of the request's body arrived, or of what goes through the tunnel."""
+
+    def request_moved(self, size: int) -> None:
+        """So many bytes of the body, or of what goes through the tunnel, went to the backend through the kernel."""
 
     def request_end(self, trailers: Fields) -> None:
         """The request is complete; of a tunnel: the client sends no more."""
@@ -74,6 +77,10 @@ class Front(Protocol):
 
     def sink(self) -> Sink | None:
         """Where the body goes, byte for byte, after what was flushed; ``None`` where it is framed or looked at."""
+
+    def source(self) -> Source | None:
+        """Where the rest of the request's body comes from, or what goes through the tunnel; ``None`` where it does not
+        come byte for byte."""
 
     def finish(self, trailers: Fields) -> None:
         """The response, or the tunnel, is complete."""

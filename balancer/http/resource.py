@@ -218,6 +218,9 @@ class ResourceFront:
     def sink(self) -> None:
         """twisted.web frames what it sends."""
 
+    def source(self) -> None:
+        """twisted.web has read it all."""
+
     def finish(self, trailers: Fields) -> None:
         """The response is complete; trailers are dropped, for twisted.web has none."""
         if self._release():

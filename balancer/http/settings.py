@@ -42,7 +42,8 @@ class HttpSettings:
     :ivar limits: of requests.
     :ivar timeouts: of clients.
     :ivar buffer: bytes held per connection and direction before the sender is paused.
-    :ivar splice: bytes still to come of a response from which on it is spliced, 0 for never.
+    :ivar splice: bytes after which a request's body or a direction of a tunnel is spliced, or that are still to come of
+        a response, 0 for never.
     :ivar splicer: who splices; ``None`` for nobody.
     :ivar scheme: ``b"https"`` for a listener with TLS.
     :ivar retry_after: seconds, sent with 503.

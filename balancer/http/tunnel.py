@@ -3,43 +3,57 @@
 It stands where the exchange stood, for the front and for the backend connection alike. It never looks at a byte.
 """
 
+import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from balancer.core.lease import Outcome
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http.backend import BackendConnection
+from balancer.http.bulk import download, upload
 from balancer.http.front import Front
 from balancer.http1.heads import NO_BODY, Fields, ResponseHead
+from balancer.net.splice import FULL
 from balancer.net.timers import Timer
+
+if TYPE_CHECKING:
+    from balancer.http.settings import HttpSettings
 
 Ended = Callable[[Termination, Outcome, str], None]
 """Called once when the tunnel has ended: how, what it says about the backend, and a sentence."""
+
+NEVER = sys.maxsize
+"""Bytes that are never counted."""
 
 
 class Tunnel:
     """See the module.
 
     :param timer: the exchange's, which now counts the seconds without a byte; the exchange calls :meth:`idled`.
+    :param settings: they say how many seconds, and after how many bytes a direction is left to the kernel.
     :param ended: told once.
     """
 
-    __slots__ = ("_backend_ended", "_client_ended", "_connection", "_ended", "_front", "_idle", "_record", "_timer")
+    __slots__ = ("_backend_ended", "_client_ended", "_connection", "_down_at", "_ended", "_front", "_idle", "_record",
+                 "_settings", "_timer", "_up_at")  # fmt: skip
 
     def __init__(
         self,
         front: Front,
         connection: BackendConnection,
         timer: Timer,
-        idle: float,
+        settings: "HttpSettings",
         record: ExchangeRecord,
         ended: Ended,
     ) -> None:
         self._front = front
         self._connection = connection
         self._timer = timer
-        self._idle = idle
+        self._settings = settings
+        self._idle = settings.timeouts.tunnel
+        self._up_at = self._down_at = NEVER  # bytes received after which a full read has the direction spliced
         self._record = record
         self._ended = ended
         self._client_ended = False
@@ -54,6 +68,9 @@ class Tunnel:
             self.response_body(early)
         self._front.flush()
         self._front.open_tunnel(self)
+        if self._settings.splice and self._settings.splicer is not None:
+            self._up_at = self._record.bytes_in + self._settings.splice
+            self._down_at = self._record.bytes_out + self._settings.splice
 
     # -- from the client --------------------------------------------------------------------------------------------
 
@@ -62,6 +79,14 @@ class Tunnel:
         self._timer.rearm(self._idle)
         self._record.bytes_in += len(data)
         self._connection.write(data)
+        if len(data) >= FULL and self._record.bytes_in >= self._up_at:
+            self._up_at = self._record.bytes_in + self._settings.splice  # where it cannot be done, or ends
+            upload(self._front, self._connection, self._settings)
+
+    def request_moved(self, size: int) -> None:
+        """The kernel moved bytes from the client."""
+        self._timer.rearm(self._idle)
+        self._record.bytes_in += size
 
     def request_end(self, trailers: Fields) -> None:
         """The client sends no more."""
@@ -93,6 +118,15 @@ class Tunnel:
         self._timer.rearm(self._idle)
         self._record.bytes_out += len(data)
         self._front.send_body(data)
+        if len(data) >= FULL and self._record.bytes_out >= self._down_at:
+            self._down_at = self._record.bytes_out + self._settings.splice
+            self._front.flush()
+            download(self._connection, self._front, self._settings)
+
+    def response_moved(self, size: int) -> None:
+        """The kernel moved bytes from the backend."""
+        self._timer.rearm(self._idle)
+        self._record.bytes_out += size
 
     def response_flush(self) -> None:
         """All of one read."""
@@ -117,6 +151,10 @@ class Tunnel:
         """It reads again."""
         self._front.resume_request()
 
+    def backend_deaf(self) -> None:
+        """The backend's connection was reset."""
+        self._connection.was_reset()
+
     def backend_connected(self, connection: BackendConnection) -> None:
         """It was connected long before."""
 
@@ -134,6 +172,7 @@ class Tunnel:
 
     def idled(self) -> None:
         """No byte came for too long."""
+        self._connection.give_back()
         self._connection.close()
         self._ended(Termination.TUNNEL_IDLE, Outcome.SUCCESS, f"no byte in either direction for {self._idle:g} s")
         self._front.finish([])

@@ -58,6 +58,11 @@ class Flow:
         return self._reasons != 0
 
     @property
+    def taking(self) -> bool:
+        """Whether what the peer sends is taken: read here, or moved another way."""
+        return self._reasons & ~BULK == 0
+
+    @property
     def ended(self) -> bool:
         """Whether the end was read."""
         return self._reasons & ENDED != 0

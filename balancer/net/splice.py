@@ -201,6 +201,11 @@ class Splice:
         if self._state != OVER:
             self._end()
 
+    def give_back(self) -> None:
+        """End it here in order, as if what comes next were no bulk: what is in the pipe is the owner's to write."""
+        if self._state != OVER:
+            self._hand_back()
+
     # -- what the reactor calls, through the watches -------------------------------------------------------------
 
     def ready(self) -> None:

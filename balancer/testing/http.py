@@ -81,8 +81,11 @@ class Bench:
     :param timeouts: of the upstream; ``clients``: of the listener.
     :param routes: none by default: all goes to ``web``.
     :param settings: further fields of :class:`HttpSettings`; ``limits`` count for responses too.
+    :cvar wire: what joins a client or a backend with the engine.
     :ivar records: what was logged.
     """
+
+    wire: type[Wire] = Wire
 
     def __init__(
         self,
@@ -134,7 +137,7 @@ class Bench:
     def client(self, data: bytes = b"", host: str = "192.0.2.1") -> Party:
         """A client that connects and sends this."""
         client = Party()
-        self.wires.append(Wire(self.factory.buildProtocol(None), client, host).open())
+        self.wires.append(self.wire(self.factory.buildProtocol(None), client, host).open())
         if data:
             self.send(client, data)
         return client
@@ -168,7 +171,7 @@ class Bench:
         """The last connect is accepted."""
         host, port, factory, *_ = self.reactor.tcpClients[which]
         backend = Party()
-        self.wires.append(Wire(backend, factory.buildProtocol(None), host, port).open())
+        self.wires.append(self.wire(backend, factory.buildProtocol(None), host, port).open())
         self.run()
         return backend
 

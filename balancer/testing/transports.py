@@ -214,11 +214,16 @@ class MemoryTransport:
 
 
 class Wire:
-    """Two protocols joined; ``left`` was connected to, ``right`` connected (its peer address is ``left``'s)."""
+    """Two protocols joined; ``left`` was connected to, ``right`` connected (its peer address is ``left``'s).
+
+    :cvar transport: what its ends are.
+    """
+
+    transport: type[MemoryTransport] = MemoryTransport
 
     def __init__(self, left: IProtocol, right: IProtocol, host: str = "192.0.2.1", port: int = 40000) -> None:
         server, client = IPv4Address("TCP", "127.0.0.1", 80), IPv4Address("TCP", host, port)
-        self.left, self.right = MemoryTransport(server, client), MemoryTransport(client, server)
+        self.left, self.right = self.transport(server, client), self.transport(client, server)
         self.left.other, self.right.other = self.right, self.left
         self.left.protocol, self.right.protocol = left, right
 

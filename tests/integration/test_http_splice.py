@@ -2,158 +2,33 @@
 
 import random
 import socket
-import struct
-import threading
-from collections.abc import Callable
-from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet import reactor  # noqa: TID251  # a test of the whole is a program of its own
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
 
-from balancer.config.schema import SPLICES
-from balancer.core.forwarded import Forwarding
-from balancer.core.forwarded_policy import ForwardedPolicy
-from balancer.core.model import BackendSpec
-from balancer.core.record import ExchangeRecord
-from balancer.core.routing import RouteTable
 from balancer.core.termination import Termination
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
-from balancer.http.factory import ChannelFactory
-from balancer.http.settings import HttpSettings
-from balancer.http.upstreams import HttpUpstream
-from balancer.net.connector import Connector
-from balancer.net.listen import listen
-from balancer.net.splice import KERNEL, Splicer
-from balancer.net.timers import TimerWheel
-from balancer.testing.fakes import make_upstream
-from balancer.testing.peers import SocketServer
+from balancer.testing.bulk import MEGA, HttpBulkTestCase, fate, receive, receive_head, reset
 
-T = TypeVar("T")
-PATIENCE = 30.0
-MEGA = 1 << 20
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
-def receive(connection: socket.socket, size: int) -> bytes:
-    """So many bytes, fewer where it ends."""
-    parts = []
-    while size and (part := connection.recv(min(size, MEGA))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+class SpliceTests(HttpBulkTestCase):
+    """Responses."""
 
-
-def receive_head(connection: socket.socket) -> bytes:
-    """A message's head, and no byte more."""
-    data = b""
-    while not data.endswith(b"\r\n\r\n"):
-        part = connection.recv(1)
-        if not part:
-            raise AssertionError(f"closed inside a head: {data!r}")
-        data += part
-    return data
-
-
-def fate(connection: socket.socket) -> str:
-    """``end`` or ``reset``, after whatever still comes."""
-    try:
-        while connection.recv(MEGA):
-            pass
-    except ConnectionResetError:
-        return "reset"
-    return "end"
-
-
-def reset(connection: socket.socket) -> None:
-    """Close with a reset."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-class SpliceTests(TestCase):
-    """A channel factory that listens on loopback; client and server are moved by threads."""
-
-    timeout = 120
-
-    def setUp(self) -> None:
-        if KERNEL is None:
-            self.skipTest("there is no splice(2) here")
-
-    async def serve(self, backends: BackendTimeouts | None = None, **settings: Any) -> None:
-        """One backend, whose connections are kept in ``accepted``."""
-        self.accepted: list[socket.socket] = []
-        self.done = threading.Event()
-        server = SocketServer(self.keep).__enter__()
-        self.addCleanup(server.__exit__, None, None, None)
-        self.addCleanup(self.done.set)
-        host, port = server.host, server.port
-        timers = TimerWheel(reactor)  # type: ignore[arg-type]  # the reactor is declared as its interfaces
-        self.splicer = Splicer(reactor, SPLICES)  # type: ignore[arg-type]  # as above
-        self.records: list[ExchangeRecord] = []
-        upstream = make_upstream([BackendSpec(host=host, port=port)])
-        connector = Connector(reactor, timers)  # type: ignore[arg-type]  # as above
-        chosen: dict[str, Any] = {"splicer": self.splicer, "default": "web"}
-        self.factory = ChannelFactory(
-            HttpSettings(
-                name="test",
-                routes=RouteTable(()),
-                upstreams={"web": HttpUpstream(upstream, connector, timers, timeouts=backends)},
-                forwarding=Forwarding(ForwardedPolicy(), lambda: b"id"),
-                timers=timers,
-                wall=reactor.seconds,
-                random=Random(1),
-                log=self.records.append,
-                **(chosen | settings),
-            ),
-            max_connections=100,
-        )
-        listening: IListeningPort = await listen(reactor, "http", "tcp:0:interface=127.0.0.1", self.factory)
-        self.addCleanup(self.stop, listening, self.factory, self.splicer, self.done)
-        self.upstream = upstream
-        self.where: Any = listening.getHost()
-
-    def keep(self, connection: socket.socket) -> None:
-        self.accepted.append(connection)
-        self.done.wait(PATIENCE)
-
-    async def stop(
-        self, port: IListeningPort, factory: ChannelFactory, splicer: Splicer, done: threading.Event
-    ) -> None:
-        await port.stopListening()
-        factory.abort_all()
-        done.set()
-        await self.until(lambda: factory.connections == 0 and splicer.active == 0)
-        for http in factory.settings.upstreams.values():
-            http.close()
+    reactor: Any = reactor
+    server: socket.socket
 
     async def asked(self, client: socket.socket | None = None) -> tuple[socket.socket, socket.socket]:
         """A client that has asked, and the backend that has read the request."""
         if client is None:
-            client = socket.create_connection(("127.0.0.1", self.where.port), PATIENCE)
-            self.addCleanup(client.close)
-            client.sendall(GET)
-            await self.until(lambda: bool(self.accepted))
-            self.backend = self.accepted.pop()
-            self.backend.settimeout(PATIENCE)
+            client = self.client(GET)
+            self.server = await self.backend()
         else:
             client.sendall(GET)
-        await self.thread(receive_head, self.backend)
-        return client, self.backend
-
-    def thread(self, call: Callable[..., T], *arguments: Any) -> "Deferred[T]":
-        return deferToThread(call, *arguments)
-
-    async def until(self, condition: Callable[[], bool]) -> float:
-        begun = reactor.seconds()
-        while not condition():
-            self.assertLess(reactor.seconds() - begun, PATIENCE, f"still not so: {self.records} {self.factory}")
-            await deferLater(reactor, 0.005)
-        return float(reactor.seconds() - begun)
+        await self.thread(receive_head, self.server)
+        return client, self.server
 
     async def begin(self, size: int, part: int) -> tuple[socket.socket, socket.socket]:
         """A response of ``size`` bytes, of which a part has arrived, spliced."""

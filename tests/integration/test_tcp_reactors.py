@@ -1,4 +1,4 @@
-"""Layer 4, and bulk of both layers, over real sockets on the other stock reactor: as on epoll."""
+"""Layer 4, and bulk of both layers, over real sockets on other reactors, ours among them: as on epoll."""
 
 import re
 import subprocess
@@ -13,10 +13,11 @@ HERE = Path(__file__).parent
 class ReactorTests(SynchronousTestCase):
     """One run each."""
 
-    def tell(self, name: str) -> None:
+    def tell(self, name: str, reactor: str = "asyncio") -> None:
         """Run every test of a file, and count them."""
         story = HERE / name
-        command = [sys.executable, "-m", "twisted.trial", "--reactor=asyncio", "--temp-directory", self.mktemp(), story]
+        words = [f"--reactor={reactor}", "--temp-directory", self.mktemp(), story]
+        command = [sys.executable, "-m", "twisted.trial", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         passed = re.search(r"PASSED \(successes=(\d+)\)", done.stdout)
         self.assertIsNotNone(passed, done.stdout[-5000:] + done.stderr[-2000:])
@@ -31,3 +32,8 @@ class ReactorTests(SynchronousTestCase):
         """So does the whole of test_tcp_splice and of test_http_splice."""
         self.tell("test_tcp_splice.py")
         self.tell("test_http_splice.py")
+
+    def test_uvloop_splice(self) -> None:
+        """All that is spliced is spliced on our own reactor too."""
+        for name in ("test_tcp_splice", "test_http_splice", "test_http_splice_up", "test_http_splice_tunnel"):
+            self.tell(f"{name}.py", "uvloop")

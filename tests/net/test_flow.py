@@ -4,7 +4,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.net.flow import BUSY, CHUNK, CONSUMER, ENDED, HOLD, Flow, tune
+from balancer.net.flow import BULK, BUSY, CHUNK, CONSUMER, ENDED, HOLD, Flow, tune
 from balancer.testing.transports import MemoryTransport, Wire
 
 
@@ -50,6 +50,14 @@ class FlowTests(SynchronousTestCase):
         self.flow.resume(BUSY)
         self.flow.resume(BUSY)
         self.assertEqual(self.reader.calls, ["pause", "resume"])
+
+    def test_what_goes_another_way_is_taken(self) -> None:
+        """Paused only because the bytes go through the kernel, they are taken all the same."""
+        for reasons, taking in (([], True), ([BULK], True), ([BULK, HOLD], False), ([HOLD], False)):
+            flow = Flow(Reader())
+            for reason in reasons:
+                flow.pause(reason)
+            self.assertEqual((flow.taking, flow.paused), (taking, bool(reasons)), reasons)
 
     def test_what_has_ended_is_never_read_again(self) -> None:
         """After the end no reason that goes makes it read."""

@@ -48,7 +48,8 @@ LOST = Failure(ConnectionLost())
 def receiver(protocol: Any) -> Callable[[bytes], None]:
     """What uvloop calls with each chunk: ``dataReceived`` itself where it cannot be assigned to the protocol later
     (it has slots), or where its class promises that nobody does (``steady``); else what looks it up each time."""
-    if getattr(protocol, "steady", not hasattr(protocol, "__dict__")):
+    steady = getattr(protocol, "steady", None)
+    if steady or (steady is None and not hasattr(protocol, "__dict__")):
         received: Callable[[bytes], None] = protocol.dataReceived
         return received
     return lambda data: protocol.dataReceived(data)

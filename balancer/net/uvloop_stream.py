@@ -225,8 +225,11 @@ class UvloopStream(UvloopConsumer):
 
     def connection_lost(self, error: BaseException | None) -> None:
         """uvloop has no connection any more."""
-        if self.disconnected:
-            return
+        if not self.disconnected:
+            self._lost(error)
+        CURRENT.set(None)  # this transport is in a circle with its context else
+
+    def _lost(self, error: BaseException | None) -> None:
         if self.reason is not None:
             self.connectionLost(DONE if self.reason is DONE.value else Failure(self.reason))
         elif error is None:

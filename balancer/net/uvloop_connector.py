@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python import log
 from twisted.python.failure import Failure
 
+from balancer.net.uvloop_stream import UvloopStream
 from balancer.net.uvloop_transport import ClientTransport
 
 OF_SOCKETS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM, EAFNOSUPPORT})
@@ -148,6 +149,13 @@ class DirectClient(LiteralClient):
             self.connector = None
             self.reactor.transports.discard(self)
             self.cancel()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The protocol hears of it, and nobody else."""
+        if self._uv is None:
+            self.failIfNotConnected(ConnectError(string=reason))
+        else:
+            UvloopStream.connectionLost(self, reason)
 
     def _tell(self, connector: Any, error: Exception) -> None:
         connector.unconnected(error)

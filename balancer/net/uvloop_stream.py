@@ -50,7 +50,8 @@ LOST = Failure(ConnectionLost())
 def receiver(protocol: Any) -> Callable[[bytes], None]:
     """What uvloop calls with each chunk: ``dataReceived`` itself where it cannot be assigned to the protocol later
     (it has slots), or where its class promises that nobody does (``steady``); else what looks it up each time."""
-    if getattr(protocol, "steady", not hasattr(protocol, "__dict__")):
+    steady = getattr(protocol, "steady", None)
+    if steady or (steady is None and not hasattr(protocol, "__dict__")):
         received: Callable[[bytes], None] = protocol.dataReceived
         return received
     return lambda data: protocol.dataReceived(data)
@@ -227,8 +228,11 @@ class UvloopStream(UvloopConsumer):
 
     def connection_lost(self, error: BaseException | None) -> None:
         """uvloop has no connection any more."""
-        if self.disconnected:
-            return
+        if not self.disconnected:
+            self._lost(error)
+        CURRENT.set(None)  # this transport is in a circle with its context else
+
+    def _lost(self, error: BaseException | None) -> None:
         if self.reason is not None:
             self.connectionLost(DONE if self.reason is DONE.value else Failure(self.reason))
         elif error is None:

@@ -86,6 +86,8 @@ class Side:
         "transport",
     )
 
+    steady = True  # said, as the uvloop reactor would have to find it out
+
     def __init__(self, pair: Pair, client: bool, seconds: Callable[[], float]) -> None:
         self.pair: Pair | None = pair
         self.client = client

@@ -2,16 +2,18 @@
 
 import asyncio
 import errno
+import gc
 import os
 import resource
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace
+from weakref import ReferenceType, ref
 
 import uvloop
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.core.lease import Outcome
@@ -277,6 +279,43 @@ class LiteralTests(SynchronousTestCase):
             self.run_with(act)
         outcome, _ = self.told()
         self.assertIs(outcome, Outcome.CONNECT_FAILED)
+
+    def test_nothing_is_left_for_the_garbage_collector(self) -> None:
+        """Both ends of a connection that is over are gone without it."""
+        ends: list[ReferenceType[object]] = []
+
+        class Ending(Watching):
+            def connectionLost(self, reason: object = None) -> None:
+                ends.append(ref(self.transport))
+                del self.transport
+                self.made()
+
+        def over() -> None:
+            if len(ends) == 2:
+                self.stop_later()
+
+        server = Factory()
+        server.noisy = False
+        server.buildProtocol = lambda addr: Ending(over)  # type: ignore[method-assign]
+        self.protocol = Ending(over)
+
+        def act() -> None:
+            port = self.reactor.listenTCP(0, server, interface="127.0.0.1").getHost().port
+            self.begin("127.0.0.1", port)
+            self.reactor.callLater(0, self.end)
+
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.run_with(act)
+        self.assertEqual([end() for end in ends], [None, None])
+
+    def end(self) -> None:
+        """Close it as soon as it is there."""
+        if self.protocol.transport is None:
+            self.reactor.callLater(0, self.end)
+        else:
+            self.protocol.transport.loseConnection()
 
     def test_a_timer_that_was_lent(self) -> None:
         """It is at rest and calls nobody when the attempt is over, however that ended."""

@@ -135,10 +135,12 @@ class FinishTests(SynchronousTestCase):
         copy_context().run(self.stream.connection_made, self.uv)
 
     def test_uvloop_closes_in_this_turn(self) -> None:
-        """It is told at once, and only once; it writes what waits by itself."""
+        """It is told once, after what was written; it writes what the kernel does not take by itself."""
         self.stream.write(b"last")
         self.stream.finish()
         self.stream.finish()
+        self.assertEqual(len(self.turns.outbox.waiting), 2)
+        self.turns.turn()
         self.assertEqual((self.uv.written, self.uv.aborted, self.turns.calls), ([b"last"], True, []))
         self.stream.connection_lost(None)
 

@@ -332,13 +332,14 @@ class TimeTests(StageTestCase):
         kind: Any = MemoryTransport
         kind.tuned = lambda transport: tuned.append(self.reactor.seconds())
         self.addCleanup(delattr, MemoryTransport, "tuned")
-        client, _ = self.pair()
+        client, backend = self.pair()
         self.assertEqual(len(tuned), 1)  # the client's, which may know that there is nothing to do
         self.wait(9.8)
         self.assertEqual(len(tuned), 1)
         self.wait(20)
         self.assertEqual(len(tuned), 2)
         client.transport.loseConnection()
+        backend.transport.loseConnection()
         self.assertIs(self.over().termination, Termination.DONE)
 
     def test_a_slow_reader_is_waited_for_while_the_connection_turns_old(self) -> None:

@@ -5,14 +5,14 @@ close make it useless: an answer nobody asked for must never become the next req
 failure means, and never sends anything by itself.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, cast
 from typing import Protocol as Structure
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Backend
 from balancer.core.termination import Termination
@@ -61,8 +61,7 @@ class BackendUser(Structure):
         """It reads again."""
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
-class BackendConnection(Protocol):
+class BackendConnection:
     """See the module.
 
     :ivar backend: where it goes.
@@ -74,7 +73,6 @@ class BackendConnection(Protocol):
     steady = True  # dataReceived is never assigned, so that the reactor may call it directly (docs/reactor.md)
 
     transport: IConnection
-    noisy: ClassVar[bool] = False
 
     def __init__(self, home: "HttpUpstream", backend: Backend, user: BackendUser) -> None:
         self.backend = backend
@@ -201,6 +199,10 @@ class BackendConnection(Protocol):
 
     # -- what Twisted calls -------------------------------------------------------------------------------------
 
+    def makeConnection(self, transport: ITransport) -> None:
+        self.transport = cast(IConnection, transport)
+        self.connectionMade()
+
     def connectionMade(self) -> None:
         self._open = True
         self._home.opened += 1
@@ -303,3 +305,6 @@ class BackendConnection(Protocol):
                 Termination.BACKEND_CLOSED_EARLY if nothing else Termination.BACKEND_RESET,
                 BadResponse("the backend reset the connection", nothing_received=nothing),
             )
+
+
+classImplements(BackendConnection, IProtocol, IPushProducer, IHalfCloseableProtocol)

@@ -5,12 +5,12 @@ back as bytes. What is decided here is only what the wire format asks for: frami
 how long a client is waited for. It never looks at routes or backends.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
@@ -37,8 +37,7 @@ is complete and being served; bytes of a tunnel; nothing any more, the connectio
 _NAMES = ("idle", "head", "body", "served", "tunnel", "over")
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
-class HttpChannel(Protocol):
+class HttpChannel:
     """See the module. It is the :class:`~balancer.http.front.Front` of its exchanges.
 
     :param factory: its settings are asked anew for each request.
@@ -71,6 +70,11 @@ class HttpChannel(Protocol):
         return f"<HttpChannel {_NAMES[self._state]} served={self._served}{' blocked' if self._blocked else ''}>"
 
     # -- the connection -----------------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """A client is here (called by Twisted)."""
+        self.transport = cast(IConnection, transport)
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         """A client is here: it has ``timeouts.head`` seconds for its first request."""
@@ -391,3 +395,6 @@ class HttpChannel(Protocol):
                 self.transport, self._flow, settings.timers, self._timer, settings.timeouts, self._gave_up
             )
         return self._made
+
+
+classImplements(HttpChannel, IProtocol, IPushProducer, IHalfCloseableProtocol)

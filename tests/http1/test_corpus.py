@@ -29,7 +29,9 @@ class Transcript:
     rest: bytes = b""
 
     def head(self, head: RequestHead | ResponseHead) -> None:
-        self.open_head = {name: getattr(head, name) for name in head.__slots__ if name != "_index"}
+        # Not by __slots__, which a compiled class does not have.
+        found = {name: getattr(head, name) for name in dir(head) if not name.startswith("_")}
+        self.open_head = {name: value for name, value in found.items() if not callable(value)}
         self.body = b""
 
     def end(self, trailers: list[tuple[bytes, bytes]]) -> None:

@@ -9,7 +9,7 @@ idle upstream is shared exactly by weight.
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Member
 from balancer.core.selection.draw import Draw
@@ -31,7 +31,6 @@ def load(member: Member) -> float:
     return member.backend.active / member.weight
 
 
-@implementer(ISelector)
 class PowerOfChoices:
     """The cheapest of a few drawn by weight.
 
@@ -62,6 +61,9 @@ class PowerOfChoices:
 
     def observe(self, member: Member, latency: float, now: float) -> None:
         """Latency is of no interest."""
+
+
+classImplements(PowerOfChoices, ISelector)
 
 
 def _read(arguments: Sequence[str]) -> Maker:

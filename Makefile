@@ -6,6 +6,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 ARGS ?=
+WHEELS ?= dist
 
 .PHONY: run test lint types docs bench wheel-compiled clean
 
@@ -29,7 +30,7 @@ bench: $(VENV)/run.stamp
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 wheel-compiled: $(VENV)/bin/python
-	BALANCER_COMPILE=1 $(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	BALANCER_COMPILE=1 $(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEELS) .
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

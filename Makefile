@@ -1,12 +1,14 @@
 # make run   starts the balancer on an embedded demonstration
 # make test  runs everything
+# make wheel-compiled   builds dist/*.whl with the data path compiled (docs/compiled.md); needs a C compiler
 # Each makes its own virtual environment (.venv) and installs what it needs; PYTHON names another interpreter (3.11 or later).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 ARGS ?=
+WHEELS ?= dist
 
-.PHONY: run test lint types docs bench clean
+.PHONY: run test lint types docs bench wheel-compiled clean
 
 run: $(VENV)/run.stamp
 	$(VENV)/bin/twistd --nodaemon --pidfile= balancer --demo $(ARGS)
@@ -26,6 +28,9 @@ docs: $(VENV)/run.stamp
 
 bench: $(VENV)/run.stamp
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+wheel-compiled: $(VENV)/bin/python
+	BALANCER_COMPILE=1 $(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEELS) .
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python import usage
 
+from balancer import __version__, compiled
 from balancer.config.quick import quick, split_listen
 from balancer.config.reader import read
 from balancer.config.rules import remarks
@@ -64,6 +65,11 @@ class Options(usage.Options):
         super().__init__()
         for option in ("http", "https", "tcp", "tls", "to"):
             self[option] = []
+
+    def opt_version(self) -> None:
+        """Print the version, and whether the data path is compiled, and exit."""
+        print(_version())
+        sys.exit(0)
 
     def opt_http(self, place: str) -> None:
         """Listen for HTTP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
@@ -150,6 +156,10 @@ class Options(usage.Options):
                 access_log=self["access-log"],
                 vocabulary=vocabulary(),
             )
+
+
+def _version() -> str:
+    return f"twistd-balancer {__version__} ({compiled.build()})"
 
 
 def _leave(problem: str) -> None:
@@ -246,6 +256,7 @@ class Program(Service):
     def startService(self) -> None:
         """Start, and listen to signals."""
         super().startService()
+        log.info("{version}", version=_version())
         try:
             self.inner.startService()
         except AccessLogError as error:

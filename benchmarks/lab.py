@@ -26,7 +26,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 TICKS = os.sysconf("SC_CLK_TCK")
-TWISTD = Path(sys.executable).with_name("twistd")
+TWISTD = Path(os.environ.get("BALANCER_TWISTD") or Path(sys.executable).with_name("twistd"))
+"""Whose balancer is measured: that of the interpreter, or (BALANCER_TWISTD) that of another environment, for example
+one with the compiled wheel (docs/compiled.md)."""
 ORIGIN_PORTS = (19001, 19002)
 ORIGINS = tuple(f"127.0.0.1:{port}" for port in ORIGIN_PORTS)
 BODY = "0123456789abcdef" * 64
@@ -52,6 +54,12 @@ def enter_network() -> None:
     Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("20000 65535")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def build(twistd: Path = TWISTD) -> str:
+    """Which balancer that is, in its own words: the version, and whether it is compiled."""
+    told = subprocess.run([twistd, "balancer", "--version"], capture_output=True, text=True)
+    return told.stdout.strip() or f"{twistd} (tells no version)"
 
 
 def files() -> int:

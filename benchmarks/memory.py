@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 
 from figures import publish, table
-from lab import Lab, Running, clients, enter_network, files
+from lab import Lab, Running, build, clients, enter_network, files
 
 WARM = 100
 """Clients before the first reading of the memory."""
@@ -68,7 +68,7 @@ def main() -> int:
                 rows.append((layer, name, f"{count}", f"{each:.1f}", f"{share:.1%}", verdict))
                 print(*rows[-1], sep="  ", flush=True)
     if not arguments.dry:
-        publish("memory", table(HEAD, rows))
+        publish("memory", f"{build()}:\n\n{table(HEAD, rows)}")
     return 0
 
 

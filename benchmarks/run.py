@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from figures import publish, table
-from lab import TWISTD, enter_network
+from lab import TWISTD, build, enter_network
 from picture import Bar, picture
 
 HERE = Path(__file__).resolve().parent
@@ -70,14 +70,14 @@ Results = dict[str, dict[str, dict[str, float | str]]]
 """What compare.py writes: the medians, by case and subject."""
 
 
-def command(case: str) -> str:
+def command(case: str, twistd: Path) -> str:
     """Our command line for a case, with compare.py's own placeholders left in."""
-    return COMMAND.format(twistd=TWISTD, case=case, options=CASES[case].options)
+    return COMMAND.format(twistd=twistd, case=case, options=CASES[case].options)
 
 
-def served() -> list[str]:
+def served(twistd: Path) -> list[str]:
     """The cases that this balancer has the options for."""
-    told = subprocess.run([TWISTD, "balancer", "--help"], capture_output=True, text=True).stdout
+    told = subprocess.run([twistd, "balancer", "--help"], capture_output=True, text=True).stdout
     return [name for name, case in CASES.items() if case.options.split()[0] in told]
 
 
@@ -139,10 +139,11 @@ def main() -> int:
     parser.add_argument("--duration", default="3", help="seconds per measurement")
     parser.add_argument("--peers", default="haproxy,nginx,caddy")
     parser.add_argument("--reactor", default="", help="for twistd --reactor (default: what we pick by ourselves)")
+    parser.add_argument("--twistd", type=Path, default=TWISTD, help="whose balancer is measured (default: our own)")
     parser.add_argument("--compare", type=Path, default=COMPARE, help="where compare.py is")
     parser.add_argument("--dry", action="store_true", help="print the table and leave README and picture as they are")
     arguments = parser.parse_args()
-    cases = arguments.only.split(",") if arguments.only else served()
+    cases = arguments.only.split(",") if arguments.only else served(arguments.twistd)
     unknown = [case for case in cases if case not in CASES]
     if unknown:
         parser.error(f"no command line of ours for {', '.join(unknown)}; there are {', '.join(CASES)}")
@@ -153,7 +154,7 @@ def main() -> int:
         told = ["--only", ",".join(cases), "--rounds", arguments.rounds, "--duration", arguments.duration]
         told += ["--peers", arguments.peers, "--json", out.name]
         for case in cases:
-            line = command(case)
+            line = command(case, arguments.twistd)
             if arguments.reactor:
                 line = line.replace(" -n ", f" -n --reactor {arguments.reactor} ", 1)
             told += ["--cmd", f"{case}={line}"]
@@ -162,7 +163,7 @@ def main() -> int:
             return done.returncode
         results: Results = json.load(out)
     started = {case: subjects for case, subjects in results.items() if OURS in subjects}
-    figures = table(HEAD, rows(started))
+    figures = f"{build(arguments.twistd)}:\n\n{table(HEAD, rows(started))}"
     print(figures)
     if not arguments.dry:
         PICTURE.write_text(drawn(started))

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from figures import publish, table
-from lab import ORIGIN_PORTS, Lab, Running, Sample, enter_network, files, load
+from lab import ORIGIN_PORTS, Lab, Running, Sample, build, enter_network, files, load
 
 BAR = 1.3
 """How much more a request may cost than with less of everything (issue 3)."""
@@ -193,7 +193,7 @@ def main() -> int:
                 print(*cells, sep="  ", flush=True)
                 rows.append(cells)
         if not arguments.dry:
-            publish(name, table(head, rows))
+            publish(name, f"{build()}:\n\n{table(head, rows)}")
     return 0
 
 

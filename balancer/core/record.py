@@ -1,13 +1,12 @@
 """What is known of one exchange, or of one TCP connection, when it has ended.
 
 The engine fills a record while it works, each decision at the place where it is made; the access log and
-``explain`` only read it. A record never decides, measures or formats anything.
+``explain`` only read it. A record never decides, measures or formats anything. (Ordinary classes: what a dataclass
+writes at run time stays interpreted in a compiled build, and each request makes one.)
 
 Times: ``started`` is wall-clock seconds since the epoch; ``queue``, ``connect``, ``first_byte`` and ``total``
 are seconds that passed, None for what was not reached. What clients sent stays bytes, as they sent it.
 """
-
-from dataclasses import dataclass, field
 
 from balancer.core.termination import Termination
 
@@ -19,7 +18,6 @@ MAX_DECISIONS = 64
 traffic and bounds a mistake."""
 
 
-@dataclass(slots=True, eq=False)
 class ConnectionRecord:
     """One TCP connection that was forwarded without looking into it.
 
@@ -39,23 +37,33 @@ class ConnectionRecord:
     :ivar decisions: what was decided, in order (:meth:`note`).
     """
 
-    started: float
-    listener: str = ""
-    client: str = ""
-    client_port: int = 0
-    route: str = ""
-    upstream: str = ""
-    backend: str = ""
-    attempts: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    queue: float | None = None
-    connect: float | None = None
-    first_byte: float | None = None
-    total: float | None = None
-    termination: Termination | None = None
-    reason: str = ""
-    decisions: list[str] = field(default_factory=list)
+    __slots__ = (
+        "attempts", "backend", "bytes_in", "bytes_out", "client", "client_port", "connect", "decisions",
+        "first_byte", "listener", "queue", "reason", "route", "started", "termination", "total", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, started: float, listener: str = "", client: str = "", client_port: int = 0) -> None:
+        self.started = started
+        self.listener = listener
+        self.client = client
+        self.client_port = client_port
+        self.route = ""
+        self.upstream = ""
+        self.backend = ""
+        self.attempts = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.queue: float | None = None
+        self.connect: float | None = None
+        self.first_byte: float | None = None
+        self.total: float | None = None
+        self.termination: Termination | None = None
+        self.reason = ""
+        self.decisions: list[str] = []
+
+    def __repr__(self) -> str:
+        end = "under way" if self.termination is None else self.termination.value
+        return f"<{type(self).__name__} of {self.client} to {self.backend or 'nobody'} {end}>"
 
     def note(self, decision: str) -> None:
         """Remember a decision; beyond :data:`MAX_DECISIONS` only that there were more."""
@@ -82,7 +90,6 @@ class ConnectionRecord:
         return OVERHEAD
 
 
-@dataclass(slots=True, eq=False)
 class ExchangeRecord(ConnectionRecord):
     """One HTTP exchange, retries included.
 
@@ -98,17 +105,24 @@ class ExchangeRecord(ConnectionRecord):
     :ivar request_id: the id the backend saw; empty if none.
     """
 
-    method: bytes = b""
-    target: bytes = b""
-    host: bytes = b""
-    minor: int = -1
-    scheme: str = "http"
-    status: int = 0
-    peer: str = ""
-    reused: bool = False
-    request_id: bytes = b""
-    referer: bytes = b""
-    user_agent: bytes = b""
+    __slots__ = (
+        "host", "method", "minor", "peer", "referer", "request_id", "reused", "scheme", "status", "target",
+        "user_agent",
+    )  # fmt: skip
+
+    def __init__(self, started: float, listener: str = "", client: str = "", client_port: int = 0) -> None:
+        super().__init__(started, listener, client, client_port)
+        self.method = b""
+        self.target = b""
+        self.host = b""
+        self.minor = -1
+        self.scheme = "http"
+        self.status = 0
+        self.peer = ""
+        self.reused = False
+        self.request_id = b""
+        self.referer = b""
+        self.user_agent = b""
 
     def size(self) -> int:
         """Bytes it is reckoned to hold while it waits to be written."""

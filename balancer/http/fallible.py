@@ -5,8 +5,6 @@ backend is asked; else the client is answered, or reset where that is too late, 
 record is logged once. It never passes anything on from one side to the other.
 """
 
-from collections.abc import Callable
-
 from balancer.core.forwarded import Peer
 from balancer.core.headers import may_upgrade
 from balancer.core.lease import Lease, Outcome
@@ -48,7 +46,6 @@ class Fallible:
 
     _attempts: Attempts  # it and the way: from the moment it is placed
     _tunnel: Tunnel
-    _use: Callable[[Lease, float, bool], None]  # the exchange's method: send the request to this backend
     _way: HttpUpstream
 
     def __init__(
@@ -86,6 +83,10 @@ class Fallible:
 
     def __repr__(self) -> str:
         return f"<Exchange {_NAMES[self._state]} {self._head.method!r} {self._head.target!r}>"
+
+    def _use(self, lease: Lease, now: float, fresh: bool = False) -> None:
+        """Send the request to this backend: the exchange does."""
+        raise NotImplementedError
 
     # -- a backend fails --------------------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ def client_framing(head: ResponseHead) -> Framing:
 def new_record(settings: HttpSettings, head: RequestHead, peer: str, port: int, waited: float) -> ExchangeRecord:
     """The record of an exchange whose head took ``waited`` seconds to arrive."""
     record = ExchangeRecord(settings.wall() - waited, settings.name, peer, port)
-    record.peer = peer  # assigned one by one: a call with twelve keywords costs twice as much
+    record.peer = peer
     record.method = head.method
     record.target = head.target
     record.host = head.host
@@ -68,15 +68,10 @@ def refused_record(
     settings: HttpSettings, peer: str, port: int, total: float, refusal: RequestRefused
 ) -> ExchangeRecord:
     """The record, complete, of a request of which not even the head could be read."""
-    record = ExchangeRecord(
-        started=settings.wall() - total,
-        listener=settings.name,
-        client=peer,
-        client_port=port,
-        peer=peer,
-        scheme=settings.scheme.decode("ascii"),
-        status=refusal.status,
-    )
+    record = ExchangeRecord(settings.wall() - total, settings.name, peer, port)
+    record.peer = peer
+    record.scheme = settings.scheme.decode("ascii")
+    record.status = refusal.status
     timeout = refusal.status == 408
     record.end(Termination.CLIENT_HEAD_TIMEOUT if timeout else Termination.REFUSED, total, refusal.reason)
     return record

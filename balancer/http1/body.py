@@ -126,4 +126,7 @@ class ChunkedBody:
 
 def cut(data: bytes | bytearray, start: int, end: int) -> bytes:
     """``data[start:end]`` as bytes, copied once; bytes that are wanted whole are not copied at all."""
-    return data[start:end] if isinstance(data, bytes) else bytes(memoryview(data)[start:end])
+    if isinstance(data, bytes):
+        # Compiled, a slice is a copy, whatever it leaves out.
+        return data if not start and end == len(data) else data[start:end]
+    return bytes(memoryview(data)[start:end])

@@ -6,8 +6,10 @@ This module never holds bytes.
 """
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
-from zope.interface import implementer
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from zope.interface import classImplements
+
+from balancer.net.connection import IConnection as IConnection
 
 CONSUMER = 1
 """A reason: who takes the bytes is full (what :meth:`Flow.pauseProducing` means)."""
@@ -28,11 +30,6 @@ CHUNK = 65536
 """Bytes Twisted's transports read at one time, and above which they pause a producer (``bufferSize``)."""
 
 
-class IConnection(ITCPTransport, IConsumer, IPushProducer):
-    """What every stream transport of Twisted's is, though no one interface says so."""
-
-
-@implementer(IPushProducer)
 class Flow:
     """The reading of one transport. Register it as the push producer of whoever takes that transport's bytes.
 
@@ -91,6 +88,9 @@ class Flow:
 
     def stopProducing(self) -> None:
         """The consumer was lost: nothing is done here, for its protocol hears of it in ``connectionLost``."""
+
+
+classImplements(Flow, IPushProducer)
 
 
 def finish(transport: ITCPTransport) -> None:

@@ -68,7 +68,8 @@ class Connection:
         self._limit = settings.buffer - min(CHUNK, settings.buffer // 2)
         self.client = Side(self, True, self._timers.seconds)
         self._backend = Side(self, False, self._timers.seconds)
-        self.record = ConnectionRecord(factory.wall(), listener=settings.name, upstream=factory.upstream.name)
+        self.record = ConnectionRecord(factory.wall(), settings.name)
+        self.record.upstream = factory.upstream.name
         self._started = self._timers.seconds()
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from typing import cast
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITransport
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection, finish
 from balancer.net.splice import FULL, Splice
@@ -52,7 +52,6 @@ def discard(data: bytes) -> None:
     """Where nobody takes what still comes."""
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
 class Side:
     """See the module. (A protocol of its own rather than a subclass: it has slots, and nothing it does not use.)
 
@@ -256,6 +255,9 @@ class Side:
         self.bulk_at = NEVER
         self.unsplice()
         self.flow.resume(CONSUMER | HOLD)
+
+
+classImplements(Side, IProtocol, IHalfCloseableProtocol)
 
 
 def _never() -> float:

@@ -29,8 +29,10 @@ class Transcript:
     rest: bytes = b""
 
     def head(self, head: RequestHead | ResponseHead) -> None:
+        # Not by __slots__, which a compiled class does not have.
+        found = {name: getattr(head, name) for name in dir(head) if not name.startswith("_")}
         self.open_head = {
-            name: getattr(head, name) for name in head.__slots__ if name not in ("_index", "raw", "whole")
+            name: value for name, value in found.items() if not callable(value) and name not in ("raw", "whole")
         }
         self.body = b""
 

@@ -5,25 +5,16 @@ selector's memory on to its successor when an upstream rebuilds it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Member
+from balancer.core.selection.inheriting import Inheriting
 from balancer.core.selection.roundrobin import RoundRobin
 from balancer.core.traits import Traits
 from balancer.interfaces import ISelector, SelectionOptions
 
 
-@runtime_checkable
-class Inheriting(Protocol):
-    """What a selector may provide besides ISelector: memory that outlives the rebuild."""
-
-    def inherit(self, predecessor: Any) -> None:
-        """Take over from a selector of the same class that served the upstream until now."""
-
-
-@implementer(ISelector)
 class Chain:
     """Selectors in order of preference.
 
@@ -63,6 +54,9 @@ class Chain:
         for selector, before in zip(self.selectors, predecessor.selectors, strict=True):
             if type(selector) is type(before) and isinstance(selector, Inheriting):
                 selector.inherit(before)
+
+
+classImplements(Chain, ISelector)
 
 
 class Succession:

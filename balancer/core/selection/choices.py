@@ -11,7 +11,7 @@ from itertools import chain
 from operator import attrgetter
 from random import Random
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Member
 from balancer.core.selection.draw import Draw
@@ -35,7 +35,6 @@ def load(member: Member) -> float:
     return member.backend.active / member.weight
 
 
-@implementer(ISelector)
 class PowerOfChoices:
     """The cheapest of a few drawn by weight.
 
@@ -68,6 +67,9 @@ class PowerOfChoices:
 
     def observe(self, member: Member, latency: float, now: float) -> None:
         """Latency is of no interest."""
+
+
+classImplements(PowerOfChoices, ISelector)
 
 
 def _read(arguments: Sequence[str]) -> Maker:

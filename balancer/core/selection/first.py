@@ -7,7 +7,7 @@ whoever places a request passes over full members.
 
 from collections.abc import Iterator, Sequence
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Member
 from balancer.core.selection.kinds import plain
@@ -15,7 +15,6 @@ from balancer.core.traits import Traits
 from balancer.interfaces import ISelector, SelectionOptions
 
 
-@implementer(ISelector)
 class First:
     """The usable members in the order they were listed."""
 
@@ -27,10 +26,15 @@ class First:
 
     def candidates(self, traits: Traits) -> Iterator[Member]:
         """In the order of the configuration."""
-        return (member for member in self._members if member.usable)
+        for member in self._members:
+            if member.usable:
+                yield member
 
     def observe(self, member: Member, latency: float, now: float) -> None:
         """Latency is of no interest."""
+
+
+classImplements(First, ISelector)
 
 
 FIRST = plain(First)

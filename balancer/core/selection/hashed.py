@@ -7,7 +7,7 @@ for ``ring`` or ``maglev`` to say, how much one member may get for ``bounded``. 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Member
 from balancer.core.selection import keys
@@ -25,7 +25,6 @@ HASH_TYPES: dict[str, Callable[[Sequence[Member]], Places]] = {"maglev": Maglev,
 """What ``hash_type`` may be."""
 
 
-@implementer(ISelector)
 class Hashed:
     """Members by the hash of a key."""
 
@@ -49,6 +48,9 @@ class Hashed:
 
     def observe(self, member: Member, latency: float, now: float) -> None:
         """Latency is of no interest."""
+
+
+classImplements(Hashed, ISelector)
 
 
 def _by(key: Callable[[Sequence[str]], Key]) -> Kind:

@@ -13,7 +13,7 @@ from itertools import count
 from math import inf
 from random import Random
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Member
 from balancer.core.selection.choices import load
@@ -108,7 +108,6 @@ class Standings:
         return (found, self._time + 1 / member.weight, next(self._serial), member)
 
 
-@implementer(ISelector)
 class LeastConnections:
     """The least loaded first. See the module for what that costs."""
 
@@ -145,6 +144,9 @@ class LeastConnections:
     def observe(self, member: Member, latency: float, now: float) -> None:
         """A lease came back."""
         self._loads.observe(member)
+
+
+classImplements(LeastConnections, ISelector)
 
 
 LEASTCONN = plain(LeastConnections)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import exp
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core import units
 from balancer.core.model import Backend, Member
@@ -48,7 +48,6 @@ class Latency:
         return f"<Latency {self.value:g} s at {self.at:g}>"
 
 
-@implementer(ISelector)
 class PeakEwma:
     """Two choices by peak-sensitive latency. Takes O(log n).
 
@@ -102,6 +101,9 @@ class PeakEwma:
 
     def _faded(self, latency: Latency, now: float) -> float:
         return latency.value * self._kept(latency, now)
+
+
+classImplements(PeakEwma, ISelector)
 
 
 def _read(arguments: Sequence[str]) -> Maker:

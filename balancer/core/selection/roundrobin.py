@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from operator import attrgetter
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.core.model import Member
 from balancer.core.selection.draw import Draw
@@ -25,7 +25,6 @@ START_WITHIN = 1024
 start) do not favour whoever comes first in it. Reaching the last of them takes about a millisecond."""
 
 
-@implementer(ISelector)
 class RoundRobin:
     """Smooth weighted turns among the usable members.
 
@@ -64,6 +63,9 @@ class RoundRobin:
 
     def observe(self, member: Member, latency: float, now: float) -> None:
         """Latency is of no interest."""
+
+
+classImplements(RoundRobin, ISelector)
 
 
 ROUND_ROBIN = plain(RoundRobin)

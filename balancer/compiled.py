@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 
 MODULES = (
+    "balancer.admin.access_log",
     "balancer.admin.access_log_format",
     "balancer.core.addresses",
     "balancer.core.admission",
@@ -60,6 +61,7 @@ MODULES = (
     "balancer.http1.targets",
     "balancer.net.flow",
     "balancer.net.timers",
+    "balancer.net.uvloop_outbox",
     "balancer.tcp.connection",
     "balancer.tcp.opening",
     "balancer.tcp.side",

@@ -10,6 +10,7 @@ Nothing here reads a socket, a clock or a source of randomness of its own.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from random import Random
 from typing import Protocol
 
@@ -29,6 +30,9 @@ from balancer.core.headers import (
     with_host,
     without,
 )
+
+PEERS = 1024
+"""Addresses remembered with what is constant for them: clients come back, and each costs a quarter of a KiB."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,200}")  # 200: three times the longest in use, and a log line stays a line
@@ -92,14 +96,15 @@ class Forwarding:
         self._removed |= {self.id_name.translate(FOLD)}
         self.from_anyone = Verdicts(self._passes_from_anyone)
         self.from_trusted = Verdicts(self._passes_from_trusted)
+        self._peers = lru_cache(PEERS)(partial(Peer, self))
 
     def peer(self, address: str, scheme: bytes) -> "Peer":
-        """Return what is constant for one client connection.
+        """Return what is constant for one client connection, or for several from one address.
 
         :param address: the peer's IP address as the socket tells it; empty for a UNIX socket.
         :param scheme: ``http``, or ``https`` for a listener with TLS.
         """
-        return Peer(self, address, scheme)
+        return self._peers(address, scheme)
 
     def told_of_anyone(self, head: ReceivedRequest) -> tuple[Fields, Fields] | None:
         """The fields of a request from a peer that is no trusted proxy, as far as they are the same whoever it is.

@@ -165,8 +165,8 @@ class UvloopConsumer:
             producer.stopProducing()
             return
         self.producer, self.streamingProducer, self.producerPaused = producer, bool(streaming), False
-        self._outbox.flush()
         if not streaming:
+            self._outbox.flush()  # what it writes goes past it
             if self.write is not nothing:  # else uvloop would raise where our end was sent
                 self.write = self._write_pulled
             producer.resumeProducing()

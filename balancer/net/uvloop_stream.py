@@ -271,8 +271,10 @@ class UvloopStream(UvloopConsumer):
         if self.disconnected or self.aborting or not self.connected:
             return
         self.aborting = True
-        with suppress(OSError):  # closed already: there is nothing left to reset
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        sock = self.socket
+        if sock is not None:  # else it is closed already, as it may be in the next line: there is nothing left to reset
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.reason = ConnectionAborted()
         self.abort_for(None)
 

@@ -17,8 +17,8 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 lint: $(VENV)/lint.stamp
-	$(VENV)/bin/ruff check balancer benchmarks tests twisted/plugins etc
-	$(VENV)/bin/ruff format --check balancer benchmarks tests twisted/plugins etc
+	$(VENV)/bin/ruff check balancer benchmarks tests twisted/plugins etc setup.py
+	$(VENV)/bin/ruff format --check balancer benchmarks tests twisted/plugins etc setup.py
 
 types: $(VENV)/lint.stamp
 	$(VENV)/bin/mypy
@@ -30,6 +30,7 @@ bench: $(VENV)/run.stamp
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 wheel-compiled: $(VENV)/bin/python
+	rm -rf build # or what was there the last time gets into the wheel
 	BALANCER_COMPILE=1 $(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEELS) .
 
 $(VENV)/bin/python:

@@ -1,5 +1,7 @@
 """The list of what a compiled build compiles, and that compiled classes keep their promises."""
 
+import contextlib
+import io
 import os
 import runpy
 from importlib import import_module
@@ -9,7 +11,7 @@ import pytest
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer import compiled
+from balancer import __version__, compiled
 from balancer.core.selection.choices import PowerOfChoices
 from balancer.core.selection.first import First
 from balancer.core.selection.hashed import Hashed
@@ -20,6 +22,7 @@ from balancer.http.backend import BackendConnection
 from balancer.http.channel import HttpChannel
 from balancer.interfaces import ISelector
 from balancer.net.flow import Flow
+from balancer.tap import Options
 from balancer.tcp.side import Side
 
 
@@ -40,6 +43,13 @@ class BuildTests(SynchronousTestCase):
         self.assertIn(found, ("compiled", "pure Python"))
         if os.environ.get("BALANCER_TEST_COMPILED"):
             self.assertEqual(found, "compiled")
+
+    def test_version(self) -> None:
+        """``twistd balancer --version`` tells the version and the build, and ends well."""
+        with contextlib.redirect_stdout(io.StringIO()) as out, self.assertRaises(SystemExit) as left:
+            Options().parseOptions(["--version"])
+        self.assertFalse(left.exception.code)
+        self.assertEqual(out.getvalue(), f"twistd-balancer {__version__} ({compiled.build()})\n")
 
     def test_list(self) -> None:
         """The build finds the list by running its file alone; it is in order and names nothing twice."""

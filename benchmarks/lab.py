@@ -29,6 +29,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 TWISTD = Path(os.environ.get("BALANCER_TWISTD") or Path(sys.executable).with_name("twistd"))
 """Whose balancer is measured: that of the interpreter, or (BALANCER_TWISTD) that of another environment, for example
 one with the compiled wheel (docs/compiled.md)."""
+SPEED = """
+import platform, timeit
+body = "for number in range(1000): a = A(number); d[number & 255] = a.f(2)"
+setup = "class A:\\n def __init__(s, x): s.x = x\\n def f(s, y): return s.x + y\\nd = {}"
+best = min(timeit.repeat(body, setup, number=100, repeat=5)) * 1e4
+print(f"CPython {platform.python_version()}, {best:.0f} ns for an object, a call and an item")
+"""
+"""What an interpreter says of itself."""
+
 ORIGIN_PORTS = (19001, 19002)
 ORIGINS = tuple(f"127.0.0.1:{port}" for port in ORIGIN_PORTS)
 BODY = "0123456789abcdef" * 64
@@ -57,9 +66,12 @@ def enter_network() -> None:
 
 
 def build(twistd: Path = TWISTD) -> str:
-    """Which balancer that is, in its own words: the version, and whether it is compiled."""
-    told = subprocess.run([twistd, "balancer", "--version"], capture_output=True, text=True)
-    return told.stdout.strip() or f"{twistd} (tells no version)"
+    """Which balancer that is: the version, whether it is compiled, and how fast its interpreter is. (Two builds of one
+    version of CPython differ by more than two: with and without profile-guided optimisation.)"""
+    told = subprocess.run([twistd, "balancer", "--version"], capture_output=True, text=True).stdout.strip()
+    asked = [twistd.with_name("python"), "-c", SPEED]
+    speed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    return f"{told or 'it tells no version'}, {speed}"
 
 
 def files() -> int:

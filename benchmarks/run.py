@@ -1,6 +1,7 @@
 """Run the side-by-side comparison with our command lines; put table and picture into benchmarks/README.md.
 
-    python benchmarks/run.py [--only L4,L7] [--rounds 3] [--duration 3] [--peers haproxy,nginx,caddy] [--compare PATH]
+    python benchmarks/run.py [--only L4,L7] [--rounds 3] [--duration 3] [--peers haproxy,nginx,caddy]
+                             [--compiled TWISTD] [--compare PATH]
 
 The comparison itself (origin, peers, load, CPU per request) is compare.py, which is shared by several projects and
 not part of this one: it is looked for in ../shared/bench beside the checkout. Debian packages: haproxy nginx
@@ -61,8 +62,8 @@ CASES = {
     "tls-conn": Case(HTTPS, 2.0),
 }
 
-OURS = "balancer"
-"""What compare.py calls us."""
+OURS, COMPILED = "balancer", "compiled"
+"""What compare.py calls us, and the compiled build of us."""
 
 HEAD = ("case", "subject", "CPU", "ratio", "bar", "rate", "RSS", "failures")
 
@@ -70,9 +71,9 @@ Results = dict[str, dict[str, dict[str, float | str]]]
 """What compare.py writes: the medians, by case and subject."""
 
 
-def command(case: str, twistd: Path) -> str:
+def command(case: str, twistd: Path, name: str = OURS) -> str:
     """Our command line for a case, with compare.py's own placeholders left in."""
-    return COMMAND.format(twistd=twistd, case=case, options=CASES[case].options)
+    return COMMAND.format(twistd=twistd, case=f"{case}-{name}", options=CASES[case].options)
 
 
 def served(twistd: Path) -> list[str]:
@@ -87,11 +88,11 @@ def cost(row: dict[str, float | str]) -> str:
     return f"{float(row['cpu']):.{2 if unit == 's/GiB' else 1}f} {unit}"
 
 
-def verdict(case: str, subjects: dict[str, dict[str, float | str]]) -> str:
-    """The bars of a case, and whether ours holds them."""
-    if subjects[OURS].get("bad"):
+def verdict(case: str, subjects: dict[str, dict[str, float | str]], name: str = OURS) -> str:
+    """The bars of a case, and whether this one of ours holds them."""
+    if subjects[name].get("bad"):
         return "**not met** (failures)"
-    ours = float(subjects[OURS]["cpu"])
+    ours = float(subjects[name]["cpu"])
     bars = [("", "haproxy", CASES[case].bar), (" of Caddy", "caddy", CASES[case].caddy)]
     words = []
     for of, peer, bar in bars:
@@ -110,7 +111,7 @@ def rows(results: Results) -> list[tuple[str, ...]]:
         for name, row in subjects.items():
             bulk = row["unit"] == "s/GiB"
             rate = f"{float(row['rate']):.2f} GiB/s" if bulk else f"{float(row['rate']):.0f} req/s"
-            bar = verdict(case, subjects) if name == OURS else ""
+            bar = verdict(case, subjects, name) if name in (OURS, COMPILED) else ""
             memory = f"{float(row['rss_mib']):.0f} MiB"
             ratio = f"{float(row['cpu']) / base:.2f}"
             found.append((case, name, cost(row), ratio, bar, rate, memory, str(row["bad"] or "none")))
@@ -140,6 +141,9 @@ def main() -> int:
     parser.add_argument("--peers", default="haproxy,nginx,caddy")
     parser.add_argument("--reactor", default="", help="for twistd --reactor (default: what we pick by ourselves)")
     parser.add_argument("--twistd", type=Path, default=TWISTD, help="whose balancer is measured (default: our own)")
+    parser.add_argument(
+        "--compiled", type=Path, help="twistd of an environment with the compiled wheel, in the same run"
+    )
     parser.add_argument("--compare", type=Path, default=COMPARE, help="where compare.py is")
     parser.add_argument("--dry", action="store_true", help="print the table and leave README and picture as they are")
     arguments = parser.parse_args()
@@ -149,21 +153,26 @@ def main() -> int:
         parser.error(f"no command line of ours for {', '.join(unknown)}; there are {', '.join(CASES)}")
     if not arguments.compare.exists():
         parser.error("compare.py is not beside this checkout; name it with --compare PATH")
+    ours = {OURS: arguments.twistd.absolute()}
+    if arguments.compiled:
+        ours[COMPILED] = arguments.compiled.absolute()
     enter_network()  # whose ports are free: an origin that somebody left behind would answer in place of compare.py's
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         told = ["--only", ",".join(cases), "--rounds", arguments.rounds, "--duration", arguments.duration]
         told += ["--peers", arguments.peers, "--json", out.name]
         for case in cases:
-            line = command(case, arguments.twistd)
-            if arguments.reactor:
-                line = line.replace(" -n ", f" -n --reactor {arguments.reactor} ", 1)
-            told += ["--cmd", f"{case}={line}"]
+            for name, twistd in ours.items():
+                line = command(case, twistd, name)
+                if arguments.reactor:
+                    line = line.replace(" -n ", f" -n --reactor {arguments.reactor} ", 1)
+                told += ["--cmd", f"{case}:{name}={line}"]
         done = subprocess.run([sys.executable, str(arguments.compare), *told])
         if done.returncode:
             return done.returncode
         results: Results = json.load(out)
     started = {case: subjects for case, subjects in results.items() if OURS in subjects}
-    figures = f"{build(arguments.twistd)}:\n\n{table(HEAD, rows(started))}"
+    builds = "".join(f"- {name}: {build(twistd)}\n" for name, twistd in ours.items())
+    figures = f"{builds}\n{table(HEAD, rows(started))}"
     print(figures)
     if not arguments.dry:
         PICTURE.write_text(drawn(started))

@@ -8,7 +8,7 @@ and only then is the socket closed. It never decides that a connection is to end
 from collections.abc import Callable
 
 from balancer.core.timeouts import ClientTimeouts
-from balancer.net.flow import BUSY, HOLD, Flow, IConnection
+from balancer.net.flow import BUSY, HOLD, Flow, IConnection, finish
 from balancer.net.timers import Timer, TimerWheel, nothing
 from balancer.net.tls import can_half_close
 
@@ -54,7 +54,7 @@ class Closing:
         """Close once everything is written; a client that does not read it in time is reset."""
         self._transport.unregisterProducer()  # with one, Twisted waits for it to finish
         self._in(self._timeouts.write, self.abort)
-        self._transport.loseConnection()
+        finish(self._transport)
 
     def linger(self) -> None:
         """Close once everything is written and the client had time to read it."""

@@ -55,7 +55,7 @@ class Outbox:
     def __repr__(self) -> str:
         return f"<Outbox waiting={len(self.waiting)}>"
 
-    def post(self, stream: Writer, data: bytes) -> None:
+    def post(self, stream: Writer, data: bytes | bytearray | memoryview) -> None:
         """Write this for a stream, at the end of the turn at the latest and after all that was posted before.
 
         :raises TypeError: it is not bytes.

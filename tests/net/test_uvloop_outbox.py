@@ -103,8 +103,9 @@ class OutboxTests(SynchronousTestCase):
     def test_other_than_bytes(self) -> None:
         """What is no data is told to who writes it; what may change is written at once, after what waits."""
         self.outbox.post(self.a, b"1")
-        self.outbox.post(self.a, bytearray(b"2"))  # type: ignore[arg-type]
-        self.assertEqual(self.written, [("a", b"1"), ("a", b"2")])
+        self.outbox.post(self.a, bytearray(b"2"))
+        self.outbox.post(self.a, memoryview(b"3"))
+        self.assertEqual(self.written, [("a", b"1"), ("a", b"2"), ("a", b"3")])
         with self.assertRaises(TypeError):
             self.outbox.post(self.a, "text")  # type: ignore[arg-type]
 

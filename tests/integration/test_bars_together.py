@@ -4,6 +4,7 @@ import re
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +20,9 @@ check = {{ type = "http", path = "/", interval = "1s", fast_interval = "250ms", 
 [listener.http]
 listen = "tcp:0:interface=127.0.0.1"
 to = "web"
+
+[access_log]
+path = "{log}"
 """
 
 DURATION = 30
@@ -34,7 +38,8 @@ class DyingBackendTests(SynchronousTestCase):
         wrk = need("wrk", "wrk")
         with Nginx("one") as one, Nginx("two") as two, Nginx("three") as three:
             servers = ", ".join(f'"{server.address}"' for server in (one, two, three))
-            with BalancerProcess(config=CONFIG.format(servers=servers)) as balancer:
+            log = Path(self.mktemp()).absolute()
+            with BalancerProcess(config=CONFIG.format(servers=servers, log=log)) as balancer:
                 balancer.wait_for(rf"{three.address} is up")
                 host, port = balancer.addresses["http"]
                 load = subprocess.Popen(
@@ -49,8 +54,10 @@ class DyingBackendTests(SynchronousTestCase):
         requests = re.search(r"(\d+) requests in", said)
         assert requests is not None, said
         self.assertGreater(int(requests[1]), 1000)
-        self.assertNotIn("Socket errors", said)
-        self.assertNotIn("Non-2xx", said)
+        bad = [line for line in log.read_text().splitlines() if re.search(r'" 2\d\d ', line) is None]
+        told = "\n".join([said, f"{len(bad)} log lines without a 2xx, for example", *bad[:3], *bad[-3:]])
+        self.assertNotIn("Socket errors", said, told)
+        self.assertNotIn("Non-2xx", said, told)
 
 
 def closes_when_idle(seconds: float) -> "tuple[SocketServer, list[int]]":

@@ -2,9 +2,8 @@
 
 A write wakes whoever reads at the other end, and where that is asleep waking it costs the writer more than the write
 (on a virtual machine an interrupt to another processor). Written one right after the other, most find their reader
-awake and busy with the one before; and what is done for each request stays in the processor's caches. (HAProxy and
-nginx, and Twisted's own transports, write at the end of a turn too.) Where a turn holds only a write or two there is
-nothing to gain: then writes go out at once, and now and then it is looked again.
+awake and busy with the one before. (Twisted's own transports, too, write in a later turn.) Where a turn holds only a
+write or two there is nothing to gain: then writes go out at once, and now and then it is looked again.
 
 It holds at most :data:`MOST` bytes and one more write, of all streams together, and never past the turn.
 """

@@ -124,8 +124,8 @@ class Puller:
         self.stopped = True
 
 
-class FinishTests(SynchronousTestCase):
-    """Closing for who writes no more."""
+class StreamTestCase(SynchronousTestCase):
+    """A stream that is connected."""
 
     def setUp(self) -> None:
         self.turns = Turns()
@@ -133,6 +133,10 @@ class FinishTests(SynchronousTestCase):
         socket: Any = NoSocket()
         self.stream = Stream(self.turns, socket, None)
         copy_context().run(self.stream.connection_made, self.uv)
+
+
+class FinishTests(StreamTestCase):
+    """Closing for who writes no more."""
 
     def test_uvloop_closes_in_this_turn(self) -> None:
         """It is told once, after what was written; it writes what the kernel does not take by itself."""
@@ -155,15 +159,8 @@ class FinishTests(SynchronousTestCase):
         self.assertEqual((stream.connected, stream.protocol), (0, None))
 
 
-class LateWriteTests(SynchronousTestCase):
+class LateWriteTests(StreamTestCase):
     """Writes that come too late."""
-
-    def setUp(self) -> None:
-        self.turns = Turns()
-        self.uv = StrictTransport()
-        socket: Any = NoSocket()
-        self.stream = Stream(self.turns, socket, None)
-        copy_context().run(self.stream.connection_made, self.uv)
 
     def end(self) -> None:
         self.stream.loseWriteConnection()

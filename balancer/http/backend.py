@@ -5,7 +5,7 @@ close make it useless: an answer nobody asked for must never become the next req
 failure means, and never sends anything by itself.
 """
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 from typing import Protocol as Structure
 
 from twisted.internet.error import ConnectionDone
@@ -82,6 +82,8 @@ class BackendConnection:
         "_blocked", "_flow", "_held", "_home", "_open", "_parser", "_splice", "_tunnel", "_user", "backend",
         "idle_since", "may_splice", "requests", "transport", "upload",
     )  # fmt: skip
+
+    bare: ClassVar = True  # assigns nothing to its transport (balancer.net.connector)
 
     transport: IConnection
     _flow: Flow

@@ -25,7 +25,7 @@ from balancer.http.plans import Reply
 from balancer.http1.heads import CHUNKED, EndOfMessage, Fields, Framing, RequestHead
 from balancer.http1.parser import NEED_DATA, PAUSED, RequestParser
 from balancer.http1.serialize import chunk, last_chunk, response_head
-from balancer.net.flow import BULK, BUSY, ENDED, HOLD, Flow, IConnection, tune
+from balancer.net.flow import BULK, BUSY, ENDED, HOLD, Flow, IConnection, peer_name, tune
 from balancer.net.timers import Timer, nothing
 from balancer.net.tls import can_half_close
 
@@ -88,10 +88,8 @@ class HttpChannel:
     def connectionMade(self) -> None:
         """A client is here: it has ``timeouts.head`` seconds for its first request."""
         settings = self._settings
-        address = self.transport.getPeer()
-        tune(self.transport, settings.buffer, address)
-        self._address = str(getattr(address, "host", ""))
-        self._port = int(getattr(address, "port", 0))
+        tune(self.transport, settings.buffer)
+        self._address, self._port = peer_name(self.transport) or ("", 0)
         self._peer = settings.forwarding.peer(self._address, settings.scheme)
         self._flow = Flow(self.transport)
         self._timer = settings.timers.schedule(settings.timeouts.head, self._waited_too_long)

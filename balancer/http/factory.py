@@ -24,6 +24,7 @@ class ChannelFactory:
 
     noisy = False
     keep_alive = True  # the uvloop reactor's ports set it for all connections
+    bare = True  # and need no address and nothing assigned (balancer.net.uvloop_port)
 
     def __init__(self, settings: HttpSettings, *, max_connections: int = 10000) -> None:
         self.settings = settings

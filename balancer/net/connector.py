@@ -6,11 +6,9 @@ nothing is tried twice, and nothing is decided: whoever asked does that.
 
 from collections.abc import Callable
 from errno import errorcode
-from types import SimpleNamespace
-from typing import Any, cast
 from typing import Protocol as Structure
+from typing import cast
 
-from OpenSSL.SSL import Connection as TlsConnection
 from OpenSSL.SSL import Error as TlsError
 from service_identity import VerificationError
 from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError, TCPTimedOutError
@@ -27,7 +25,7 @@ from balancer.core.lease import Outcome
 from balancer.core.model import join_address
 from balancer.net.timers import Timer, TimerWheel, nothing
 from balancer.net.tls import TlsClient, tls_words
-from balancer.net.tls_stream import TlsStream
+from balancer.net.tls_backend import BackendTlsStream
 
 OURS = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL", "EADDRINUSE", "EAFNOSUPPORT"})
 """Errors of socket(2), bind(2) and connect(2) that tell something of this machine, and nothing of the backend."""
@@ -61,7 +59,9 @@ class Connector:
     def __init__(self, reactor: ConnectingReactor, timers: TimerWheel | None = None) -> None:
         self.reactor = reactor
         self.timers = timers or TimerWheel(cast(IReactorTime, reactor))
-        self.direct: Callable[[str, int, Attempt], Pending | None] | None = getattr(reactor, "connect_literal", None)
+        self.direct: Callable[[str, int, Attempt, bool], Pending | None] | None = getattr(
+            reactor, "connect_literal", None
+        )
 
     def connect(
         self,
@@ -79,7 +79,8 @@ class Connector:
         """Begin one attempt; neither ``protocol`` nor ``failed`` is called before this returns.
 
         :param host: an IP address.
-        :param protocol: its ``makeConnection`` means success; with TLS after the handshake and the name check.
+        :param protocol: its ``makeConnection`` means success; with TLS after the handshake and the name check. Its
+            class may say ``bare``: it assigns nothing to its transport and starts no TLS on it.
         :param failed: called at most once, and never after success or :meth:`Attempt.cancel`, with CONNECT_REFUSED,
             CONNECT_TIMEOUT, CONNECT_FAILED, or UNUSED where the fault is ours (no descriptor or local port is left)
             and tells nothing of the backend. Nothing of the attempt is left by then.
@@ -91,6 +92,10 @@ class Connector:
         attempt = Attempt(self, host, port, protocol, failed, tls, tls_timeout, timer)
         attempt.begin(timeout, bind_address)
         return attempt
+
+
+def unwanted(outcome: Outcome, words: str) -> None:
+    """Who is told of an attempt that is over."""
 
 
 class Attempt:
@@ -136,12 +141,13 @@ class Attempt:
         self.pending = True
         self.handshaking = False
         self._owner = owner
-        self._protocol = protocol
+        self._protocol: IProtocol | None = protocol
         self._failed = failed
         self._tls = tls
         self._tls_timeout = tls_timeout
         self._lent = timer is not None
-        self._timer = timer or Timer(owner.timers, nothing)
+        self._timer: Timer | None = timer or Timer(owner.timers, nothing)
+        self._timeout = 0.0
         self._handshake: BackendTlsStream | None = None
         self._connector: Pending | None = None
 
@@ -155,12 +161,15 @@ class Attempt:
 
     def begin(self, timeout: float, bind_address: tuple[str, int] | None) -> None:
         """Start; :meth:`Connector.connect` does."""
+        timer = self._timer
+        assert timer is not None  # an attempt begins once
         self._timeout = timeout
-        self._timer.callback = self._expired
-        self._timer.rearm(timeout)
+        timer.callback = self._expired
+        timer.rearm(timeout)
         owner = self._owner
         if owner.direct is not None and bind_address is None:
-            self._connector = owner.direct(self.host, self.port, self)
+            bare = self._tls is not None or getattr(self._protocol, "bare", False)
+            self._connector = owner.direct(self.host, self.port, self, bare)
             if self._connector is not None:
                 return
         reactor = owner.reactor
@@ -200,25 +209,31 @@ class Attempt:
 
     def _settle(self) -> Failed:
         """It is over: let go of everything, for Twisted keeps the attempt as long as the connection lives."""
-        failed = self._failed
+        failed, self._failed = self._failed, unwanted
+        timer, self._timer = self._timer, None
+        assert timer is not None  # it is over once
         self.pending = False
-        timer = self._timer
+        self._protocol = None
         timer.callback = nothing
         if self._lent:
             timer.rest()  # it is soon armed again
         else:
             timer.cancel()
         self._connector = self._handshake = None
-        del self._timer, self._failed, self._protocol
         return failed
+
+    def _wanted(self) -> IProtocol:
+        """It succeeded: whom the connection is for."""
+        protocol = self._protocol
+        assert protocol is not None  # it succeeds once
+        self._settle()
+        return protocol
 
     # -- TLS ----------------------------------------------------------------------------------------------------
 
     def secured(self) -> IProtocol:
         """The handshake is done and the name is right: whom the connection is for (called by the handshake)."""
-        protocol = self._protocol
-        self._settle()
-        return protocol
+        return self._wanted()
 
     def unsecured(self, reason: Failure) -> None:
         """The connection was lost during the handshake (called by the handshake)."""
@@ -252,52 +267,19 @@ class Attempt:
 
     def connected(self) -> IProtocol:
         """TCP is connected: hand out the caller's protocol, or the TLS handshake in front of it."""
-        if self._tls is None:
-            protocol = self._protocol
-            self._settle()
-            return protocol
+        timer, tls = self._timer, self._tls
+        if tls is None:
+            return self._wanted()
+        assert timer is not None  # it connects once
         self.handshaking = True
-        self._timer.rearm(self._tls_timeout)
-        self._handshake = BackendTlsStream(self, self._tls)
+        timer.rearm(self._tls_timeout)
+        self._handshake = BackendTlsStream(self, tls)
         return self._handshake
 
     def unconnected(self, error: BaseException | None) -> None:
         """There is no connection; after :meth:`cancel` that is no news."""
         if self.pending:
             self._settle()(*_kind(error, self.address))
-
-
-class BackendTlsStream(TlsStream):
-    """The TLS of one connection to a backend."""
-
-    __slots__ = ("_attempt", "_client")
-
-    factory = SimpleNamespace(wrappedFactory=None)
-    """Where Twisted looks for protocols to agree on; there are none."""
-
-    def __init__(self, attempt: Attempt, client: TlsClient) -> None:
-        super().__init__()
-        self._attempt: Attempt | None = attempt
-        self._client = client
-
-    def tls_side(self) -> TlsConnection:
-        """With the name to ask for and to verify."""
-        twisted: Any = self  # it asks for Twisted's own transport, and uses of it what is here
-        connection = self._client.creator.clientConnectionForTLS(twisted)
-        connection.set_connect_state()
-        return connection
-
-    def secured(self) -> IProtocol:
-        """The handshake is done."""
-        attempt, self._attempt = self._attempt, None
-        assert attempt is not None  # it is asked once
-        return attempt.secured()
-
-    def unsecured(self, reason: Failure) -> None:
-        """It was not."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.unsecured(reason)
 
 
 def _kind(error: BaseException | None, address: str) -> tuple[Outcome, str]:

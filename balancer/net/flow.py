@@ -113,7 +113,20 @@ def keep_alive(transport: ITCPTransport) -> None:
         tuned()
 
 
-def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, peer: object = None, later: bool = False) -> None:
+def peer_name(transport: ITCPTransport) -> tuple[str, int] | None:
+    """The other end's IP address and port; ``None`` where it has none (UNIX).
+
+    (The uvloop reactor's transports have it as accept(2) gave it, without an ``IAddress`` around it.)
+    """
+    own = getattr(transport, "peer_name", None)
+    if own is not None:
+        name: tuple[str, int] | None = own()
+        return name
+    address = transport.getPeer()
+    return (address.host, address.port) if isinstance(address, IPv4Address | IPv6Address) else None
+
+
+def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, later: bool = False) -> None:
     """Set what every connection of ours has: TCP_NODELAY, keep-alive probes, and bounded buffers.
 
     What is on its way between two transports is at most one read of the one and one full write buffer of the other
@@ -121,14 +134,13 @@ def tune(transport: ITCPTransport, buffer: int = 4 * CHUNK, peer: object = None,
     a direction within it.
 
     :param buffer: bytes held per direction.
-    :param peer: the transport's peer, where it was asked for already.
     :param later: the caller sees to :func:`keep_alive`, should the connection last.
     """
     tuned = getattr(transport, "tuned", None)  # the uvloop reactor's know what is set already
     if tuned is not None:
         if not later:
             tuned()
-    elif isinstance(peer or transport.getPeer(), IPv4Address | IPv6Address):
+    elif peer_name(transport) is not None:
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
     if buffer < 2 * CHUNK and hasattr(transport, "bufferSize"):

@@ -87,13 +87,13 @@ class TlsFactory:
         """It failed, or was ended."""
         self._shaking.discard(client)
         self.inner.limit.leave()
-        peer = client.getPeer()
+        host, port = client.peer_name() or ("", 0)
         passed = self.timers.seconds() - client.started
         record = ConnectionRecord(
             self._wall() - passed,
             listener=self.inner.limit.name,
-            client=str(getattr(peer, "host", "")),
-            client_port=int(getattr(peer, "port", 0)),
+            client=host,
+            client_port=port,
         )
         record.end(cause, passed, reason)
         self._log(record)

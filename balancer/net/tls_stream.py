@@ -33,7 +33,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.net.flow import CHUNK, IConnection
+from balancer.net.flow import CHUNK, IConnection, peer_name
 
 RECORD = 16384
 """Bytes of content in one record at most (RFC 8446 section 5.1); OpenSSL never returns more at one time."""
@@ -361,6 +361,10 @@ class TlsStream:
     def getPeer(self) -> IPv4Address | IPv6Address:
         """The peer's address."""
         return self._raw.getPeer()
+
+    def peer_name(self) -> tuple[str, int] | None:
+        """The same, as :func:`balancer.net.flow.peer_name` has it."""
+        return peer_name(self._raw)
 
     def getTcpNoDelay(self) -> bool:
         """Of the transport below."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from typing import Any, cast
 
+from mypy_extensions import mypyc_attr
 from twisted.internet.abstract import _dataMustBeBytes
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPullProducer, IPushProducer
 from twisted.python import log
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.net.uvloop_outbox import Outbox
 
@@ -37,13 +38,14 @@ def nothing(*_: object) -> None:
 class Muted:
     """In the place of a transport that takes nothing any more."""
 
-    write = staticmethod(nothing)
+    def write(self, *_: object) -> None:
+        """Nothing."""
 
 
 MUTED = Muted()
 
 
-@implementer(IConsumer)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UvloopConsumer:
     """See the module; :class:`~balancer.net.uvloop_stream.UvloopStream` is made of it.
 
@@ -305,3 +307,6 @@ class UvloopConsumer:
         self._buffer_size = size
         if self.connected and not (self.disconnecting or self._write_ending):
             self._uv.set_write_buffer_limits(size, 0)
+
+
+classImplements(UvloopConsumer, IConsumer)

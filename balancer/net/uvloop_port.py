@@ -2,6 +2,9 @@
 
 Everything about the listening socket is Twisted's own (what a port number, an interface or a path may be, lock files,
 running out of file descriptors); a connection that was accepted is handed to uvloop.
+
+A factory's class may say ``bare``: its ``buildProtocol`` does without the address, for which it gets ``None``, and
+nobody assigns anything to its transports or starts TLS on them. Then they have no ``__dict__``.
 """
 
 import socket
@@ -10,7 +13,12 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python import log
 
-from balancer.net.uvloop_transport import ServerTransport
+from balancer.net.uvloop_transport import BareServer, ServerTransport
+
+
+class TcpServerTransport(ServerTransport):
+    """A TCP connection that was accepted, or adopted. (The class of Python that the compiled one leaves to be made: its
+    objects have room for what people, and TLS that starts later, assign to a transport.)"""
 
 
 class UvloopPort(tcp.Port):
@@ -94,4 +102,5 @@ class TcpPort(UvloopPort):
         """One client."""
         factory: Any = self.factory
         number, self.sessionno = self.sessionno, self.sessionno + 1
-        ServerTransport(self.reactor, sock, peer, factory.buildProtocol, self, number).open()
+        kind = BareServer if getattr(factory, "bare", False) else TcpServerTransport
+        kind(self.reactor, sock, peer, factory.buildProtocol, self, number).open()

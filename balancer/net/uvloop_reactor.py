@@ -7,8 +7,10 @@ any Twisted program may use it.
 
 import asyncio
 import contextvars
+import gc
 import signal
 import socket
+import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -28,11 +30,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.net import uvloop_context
-from balancer.net.uvloop_connector import DirectClient, LiteralOwner, TcpConnector, is_literal
+from balancer.net.uvloop_client import DirectClient, LiteralOwner, is_literal
+from balancer.net.uvloop_connector import TcpConnector, TcpDirectTransport
 from balancer.net.uvloop_outbox import Outbox
-from balancer.net.uvloop_port import TcpPort, UvloopPort
+from balancer.net.uvloop_port import TcpPort, TcpServerTransport, UvloopPort
 from balancer.net.uvloop_stream import StartPaused, UvloopStream
-from balancer.net.uvloop_transport import ServerTransport, internet_address
+from balancer.net.uvloop_transport import internet_address
 from balancer.net.uvloop_unix import UnixConnector, UnixPort, adopt
 
 
@@ -54,6 +57,24 @@ class ChildSignals:
 
     def _ended(self, *_: object) -> None:
         self._reactor.callFromThread(process.reapAllProcesses)
+
+
+class Transports(weakref.WeakValueDictionary[int, Any]):
+    """What uvloop remembers of its transports by descriptor, to refuse ``add_reader`` on one of them: the same answers,
+    without the weak reference of Python's that takes itself out when its object goes (7 % of what a connection costs).
+    An entry goes when its descriptor comes again, so that there are never more than there were descriptors at one time.
+    """
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        self.data[key] = weakref.ref(value)  # type: ignore[attr-defined]  # what there is to read is in the parent
+
+
+def quicken(loop: asyncio.AbstractEventLoop) -> None:
+    """Have this loop of uvloop's remember its transports as :class:`Transports`. (Nobody can reach that attribute but
+    the garbage collector; where it finds none the loop stays as it is.)"""
+    for found in gc.get_referents(loop):
+        if type(found) is weakref.WeakValueDictionary:
+            found.__class__ = Transports
 
 
 @implementer(IReactorDaemonize)
@@ -80,6 +101,7 @@ class UvloopReactor(AsyncioSelectorReactor):
     def _use(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = self._asyncioEventloop = loop
         self.outbox = Outbox(partial(loop.call_soon, context=self._context))
+        quicken(loop)
         loop.set_exception_handler(self._unhandled)
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -109,8 +131,10 @@ class UvloopReactor(AsyncioSelectorReactor):
         openings, self._just_opened = self._just_opened, []
         for opening in openings:
             # It returns the transport, which we have; or that was closed meanwhile, and heard of it.
-            with suppress(StopIteration, RuntimeError):
+            try:  # noqa: SIM105  # suppress costs a connection as much as the call does
                 opening.send(None)
+            except (StopIteration, RuntimeError):
+                pass
 
     def listenTCP(self, port: Any, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See ``IReactorTCP``."""
@@ -124,15 +148,17 @@ class UvloopReactor(AsyncioSelectorReactor):
         connector.connect()
         return connector
 
-    def connect_literal(self, host: str, port: int, owner: LiteralOwner) -> DirectClient | None:
+    def connect_literal(self, host: str, port: int, owner: LiteralOwner, bare: bool = False) -> DirectClient | None:
         """Connect to an IP address without what ``connectTCP`` has beside the connection: factory, connector, timeout.
 
+        :param bare: nobody assigns anything to the transport or starts TLS on it.
         :returns: what can be given up with ``stopConnecting``; ``None`` where only ``connectTCP`` knows the way (a
             name, an IPv6 zone). The owner hears of nothing before the next turn.
         """
         if not is_literal(host, port):
             return None
-        client = DirectClient(self, None, (host, port), owner)
+        kind = DirectClient if bare else TcpDirectTransport
+        client = kind(self, None, (host, port), owner)
         client.connect()
         return client
 
@@ -171,7 +197,7 @@ class UvloopReactor(AsyncioSelectorReactor):
         if protocol is None:
             sock.close()
             return None
-        transport = ServerTransport(self, sock, peer, lambda _: protocol, None, peer[1])
+        transport = TcpServerTransport(self, sock, peer, lambda _: protocol, None, peer[1])
         transport.open()
         return transport
 

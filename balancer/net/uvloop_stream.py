@@ -21,6 +21,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
+from mypy_extensions import mypyc_attr
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
@@ -31,7 +32,7 @@ from twisted.internet.interfaces import (
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python import log
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from balancer.net.uvloop_consumer import MUTED, UvloopConsumer, half_closeable, nothing
 from balancer.net.uvloop_context import CURRENT
@@ -73,7 +74,7 @@ def unless_aborted(protocol: TLSMemoryBIOProtocol, write: Callable[[bytes], None
     return write_record
 
 
-@implementer(IHalfCloseableDescriptor, IPushProducer)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UvloopStream(UvloopConsumer):
     """See the module. Its children know how a protocol is made, who is told of the end, and what TCP and UNIX have.
 
@@ -84,8 +85,6 @@ class UvloopStream(UvloopConsumer):
     """
 
     __slots__ = (
-        "__dict__",
-        "__weakref__",
         "_host",
         "_opening",
         "_peer",
@@ -303,3 +302,6 @@ class UvloopStream(UvloopConsumer):
     def stopProducing(self) -> None:
         """This transport as a producer ends."""
         self.loseConnection()
+
+
+classImplements(UvloopStream, IHalfCloseableDescriptor, IPushProducer)

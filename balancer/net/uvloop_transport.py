@@ -6,8 +6,9 @@ Nothing of this is on the path of a chunk.
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
+from mypy_extensions import mypyc_attr
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
@@ -22,7 +23,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python import log
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer
+from zope.interface import classImplements, directlyProvides
 
 from balancer.net.uvloop_consumer import nothing
 from balancer.net.uvloop_stream import UvloopStream, unless_aborted
@@ -47,13 +48,15 @@ def set_option(descriptor: int, level: int, option: int, value: int) -> None:
         sock.detach()
 
 
-@implementer(ITLSTransport, ITCPTransport, ISystemHandle)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UvloopTransport(UvloopStream):
     """A TCP connection; see :class:`~balancer.net.uvloop_stream.UvloopStream`."""
 
-    __slots__ = ()
+    __slots__ = ("_address",)
 
-    _address: IPv4Address | IPv6Address | None = None  # the peer's, once it was asked for
+    def __init__(self, reactor: Any, sock: socket.socket | None, peer: Any) -> None:
+        super().__init__(reactor, sock, peer)
+        self._address: IPv4Address | IPv6Address | None = None  # the peer's, once it was asked for
 
     def getPeer(self) -> Any:
         """The other end."""
@@ -61,6 +64,14 @@ class UvloopTransport(UvloopStream):
         if address is None:
             address = self._address = internet_address(self._peer)
         return address
+
+    def peer_name(self) -> tuple[str, int] | None:
+        """The other end (see :func:`balancer.net.flow.peer_name`)."""
+        if len(self._peer) == 2:
+            host, port = self._peer
+        else:
+            host, port = self.getPeer().host, self.getPeer().port
+        return host, port
 
     def getHost(self) -> Any:
         """This end."""
@@ -117,10 +128,11 @@ class UvloopTransport(UvloopStream):
         tls = factory.protocol(factory, self._protocol, False)
         self._below = Below(self, tls)
         self.protocol = tls
-        self.getHandle = tls.getHandle  # type: ignore[method-assign]  # as Twisted does
-        self.getPeerCertificate = tls.getPeerCertificate
+        leaf = cast(Any, self)  # it has room for what Twisted assigns here, too
+        leaf.getHandle = tls.getHandle
+        leaf.getPeerCertificate = tls.getPeerCertificate
         directlyProvides(self, ISSLTransport)
-        self.TLS = True
+        leaf.TLS = True
         self.write = tls.write
         tls.makeConnection(self._below)
         if producer is not None:
@@ -134,6 +146,9 @@ class UvloopTransport(UvloopStream):
         protocol = getattr(self._protocol, "wrappedProtocol", None) or self._protocol
         context = ILoggingContext(self._protocol, None)
         return str(context.logPrefix()) if context is not None else type(protocol).__name__
+
+
+classImplements(UvloopTransport, ITLSTransport, ITCPTransport, ISystemHandle)
 
 
 class Below:
@@ -158,6 +173,7 @@ class Below:
         self.write = nothing
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ServerTransport(UvloopTransport):
     """A connection that was accepted, or adopted.
 
@@ -179,10 +195,14 @@ class ServerTransport(UvloopTransport):
         make, self._make = self._make, None
         assert make is not None  # a connection is made once
         try:
-            return make(self.getPeer())
+            return make(self._address_asked())
         except BaseException:
             log.err()
             return None
+
+    def _address_asked(self) -> Any:
+        """What the factory gets."""
+        return self.getPeer()
 
     def tuned(self) -> None:
         """The port may have set it for all."""
@@ -225,6 +245,16 @@ class ServerTransport(UvloopTransport):
         return f"<{type(self._protocol).__name__} #{self.sessionno} on {port}>"
 
 
+class BareServer(ServerTransport):
+    """A TCP connection that was accepted for a factory that is ``bare`` (see :mod:`balancer.net.uvloop_port`)."""
+
+    __slots__ = ()
+
+    def _address_asked(self) -> Any:
+        return None
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientTransport(UvloopTransport):
     """A connection we asked for.
 

@@ -33,11 +33,12 @@ def receives_descriptors(protocol: object) -> bool:
 class Descriptors(UvloopStream):
     """What UNIX connections have beyond TCP: each descriptor travels with one byte that is written."""
 
-    __slots__ = ()
+    _descriptors: list[int]
+    _held: bytearray
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any) -> None:
-        super().__init__(reactor, sock, peer)
-        self._descriptors: list[int] = []
+    def _holding(self) -> None:
+        """The children call it where they are made: a compiled parent of theirs knows nothing of this class."""
+        self._descriptors = []
         self._held = bytearray()
 
     def sendFileDescriptor(self, fileno: int) -> None:
@@ -92,7 +93,9 @@ class Descriptors(UvloopStream):
 class UnixServerTransport(ServerTransport, Descriptors):
     """A connection that was accepted, or adopted."""
 
-    __slots__ = ()
+    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, make: Any, port: Any, number: int) -> None:
+        super().__init__(reactor, sock, peer, make, port, number)
+        self._holding()
 
     def getTcpNoDelay(self) -> bool:
         """There is no TCP here."""
@@ -103,6 +106,9 @@ class UnixServerTransport(ServerTransport, Descriptors):
 
     def tuned(self) -> None:
         """There is no TCP here."""
+
+    def peer_name(self) -> None:
+        """There is no IP address."""
 
     def getPeer(self) -> Any:
         """Clients seldom have a path."""
@@ -128,7 +134,9 @@ class UnixServerTransport(ServerTransport, Descriptors):
 class UnixClientTransport(ClientTransport, Descriptors):
     """A connection we asked for."""
 
-    __slots__ = ()
+    def __init__(self, reactor: Any, sock: socket.socket | None, peer: Any, connector: Any) -> None:
+        super().__init__(reactor, sock, peer, connector)
+        self._holding()
 
     def getTcpNoDelay(self) -> bool:
         """There is no TCP here."""
@@ -150,6 +158,9 @@ class UnixClientTransport(ClientTransport, Descriptors):
     def addr(self) -> Any:
         """The path that was asked for."""
         return self._peer
+
+    def peer_name(self) -> None:
+        """There is no IP address."""
 
     def getPeer(self) -> Any:
         """The path that was asked for."""

@@ -7,14 +7,12 @@ limit. What an end, a close or a reset means for the other side is decided by :m
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.address import IPv4Address, IPv6Address
-
 from balancer.core.lease import Lease, Outcome
 from balancer.core.record import ConnectionRecord
 from balancer.core.relay import Relay, Step
 from balancer.core.termination import Termination
 from balancer.core.traits import ConnectionTraits
-from balancer.net.flow import BULK, CHUNK, HOLD, keep_alive, tune
+from balancer.net.flow import BULK, CHUNK, HOLD, keep_alive, peer_name, tune
 from balancer.net.timers import Timer, nothing
 from balancer.net.tls import can_half_close
 from balancer.tcp.opening import Opening
@@ -87,9 +85,8 @@ class Connection:
     def made(self, side: Side) -> None:
         """A side is connected: the client, for whom a backend is to be found, or that backend."""
         if side is self.client:
-            peer = side.transport.getPeer()
-            tune(side.transport, self._settings.buffer, peer)
-            self._open(peer)
+            tune(side.transport, self._settings.buffer)
+            self._open()
         else:
             tune(side.transport, self._settings.buffer, later=True)
             self._join()
@@ -128,12 +125,13 @@ class Connection:
 
     # -- opening -------------------------------------------------------------------------------------------------
 
-    def _open(self, peer: object) -> None:
+    def _open(self) -> None:
         factory, record = self._factory, self.record
         source = None
-        if isinstance(peer, IPv4Address | IPv6Address):
-            source = record.client = peer.host
-            record.client_port = peer.port
+        peer = peer_name(self.client.transport)
+        if peer is not None:
+            source, record.client_port = peer
+            record.client = source
         self.client.take = self._hold
         self._opening = Opening(
             factory.upstream,

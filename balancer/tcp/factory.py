@@ -38,6 +38,7 @@ class ForwardingFactory:
     """
 
     keep_alive = True  # the uvloop reactor's ports set it for all connections
+    bare = True  # and need no address and nothing assigned (balancer.net.uvloop_port)
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class ForwardingFactory:
     def doStop(self) -> None:
         """A port was stopped; the connections go on."""
 
-    def buildProtocol(self, addr: IAddress) -> IProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         """A client is there (called by Twisted)."""
         if not self.limit.enter():
             return ClosedAtOnce()

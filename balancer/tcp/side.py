@@ -6,8 +6,8 @@ looks at what it carries and holds none of it.
 
 import sys
 from collections.abc import Callable
+from typing import ClassVar, cast
 from typing import Protocol as Structure
-from typing import cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITransport
@@ -85,7 +85,8 @@ class Side:
         "transport",
     )
 
-    steady = True  # said, as the uvloop reactor would have to find it out
+    steady: ClassVar = True  # said, as the uvloop reactor would have to find it out
+    bare: ClassVar = True  # assigns nothing to its transport (balancer.net.connector)
 
     def __init__(self, pair: Pair, client: bool, seconds: Callable[[], float]) -> None:
         self.pair: Pair | None = pair

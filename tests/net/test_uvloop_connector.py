@@ -19,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.core.lease import Outcome
 from balancer.net.connector import Attempt, Connector
 from balancer.net.timers import Timer, nothing
-from balancer.net.uvloop_connector import DirectClient, TcpClient, is_literal
+from balancer.net.uvloop_client import DirectClient, is_literal
+from balancer.net.uvloop_connector import TcpClient, TcpClientTransport
 from balancer.net.uvloop_reactor import UvloopReactor
-from balancer.net.uvloop_transport import ClientTransport
 from balancer.testing.blackhole import Blackhole
 
 PATIENCE = 10.0
@@ -158,7 +158,7 @@ class LiteralTests(SynchronousTestCase):
         kinds: list[type] = []
         self.protocol.made = lambda: (kinds.append(type(self.protocol.transport)), self.reactor.stop())[1]
         self.run_with(lambda: self.begin(host, port, bind_address=("127.0.0.1", 0)))
-        self.assertEqual(kinds, [ClientTransport])
+        self.assertEqual(kinds, [TcpClientTransport])
 
     def test_what_is_no_literal(self) -> None:
         """Names, zones, octal digits and ports that there are not go the way of Twisted."""

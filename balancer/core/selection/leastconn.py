@@ -47,7 +47,12 @@ class Scan:
                 equals.append(member)
         if len(equals) == 1:
             return equals[0]
-        return self._random.choices(equals, [member.weight for member in equals])[0]
+        point = self._random.random() * sum([member.weight for member in equals])
+        for member in equals:
+            point -= member.weight
+            if point < 0.0:
+                return member
+        return equals[-1]  # a rounding error
 
     def observe(self, member: Member) -> None:
         """Nothing is remembered."""

@@ -105,10 +105,16 @@ def _protocol(minor: int) -> str:
     return f"HTTP/1.{minor}" if minor >= 0 else ""
 
 
+@lru_cache(maxsize=128)
+def _tcp_line(listener: str) -> str:
+    """Listeners are ours, and few."""
+    return _between_quotes(b"TCP %b -" % _cut(_utf8(listener)))
+
+
 def _request(record: ConnectionRecord) -> str:
     """The request line, or for a TCP connection a line of the same three parts."""
     if not isinstance(record, ExchangeRecord):
-        return _between_quotes(b"TCP %b -" % _cut(_utf8(record.listener)))
+        return _tcp_line(record.listener)
     line = _known_request if len(record.target) <= SHORT else _request_line
     return line(record.method, record.target, record.minor)
 

@@ -41,6 +41,15 @@ NCSA_LINE = re.compile(
 
 
 class TextTests(SynchronousTestCase):
+    @given(st.floats(min_value=0, max_value=1e6) | st.floats(min_value=-10, max_value=10))
+    def test_durations_have_six_digits(self, seconds: float) -> None:
+        """As ``.6f`` writes them, but for the last digit of a half."""
+        record = ConnectionRecord(0.0, "l")
+        record.total = seconds
+        text = re.search(rb" total=(-?[0-9]+\.[0-9]{6}) ", common(record))
+        assert text is not None
+        self.assertLess(abs(float(text[1]) - seconds), 0.51e-6 + 1e-9 * abs(seconds))
+
     def test_common_is_ncsa_with_pairs_behind(self) -> None:
         """The first seven fields are NCSA's, so its tools read them; ours follow."""
         self.assertEqual(common(exchange()), NCSA + PAIRS)

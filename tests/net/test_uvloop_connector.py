@@ -20,7 +20,7 @@ from balancer.core.lease import Outcome
 from balancer.net.connector import Attempt, Connector
 from balancer.net.timers import Timer, nothing
 from balancer.net.uvloop_client import DirectClient, is_literal
-from balancer.net.uvloop_connector import TcpClient, TcpClientTransport
+from balancer.net.uvloop_connector import TcpClient, TcpClientTransport, TcpDirectTransport
 from balancer.net.uvloop_reactor import UvloopReactor
 from balancer.testing.blackhole import Blackhole
 
@@ -29,6 +29,8 @@ PATIENCE = 10.0
 
 class Watching(Protocol):
     """Tells what happens to it."""
+
+    bare = False
 
     def __init__(self, made: Callable[[], None]) -> None:
         self.made = made
@@ -136,6 +138,19 @@ class LiteralTests(SynchronousTestCase):
         self.run_with(lambda: self.begin(host, port))
         self.assertEqual(peers, [IPv4Address("TCP", host, port), "127.0.0.1", (host, port), True, True])
         self.assertEqual(self.failures, [])
+
+    def test_only_who_is_bare_gets_a_transport_without_room(self) -> None:
+        """Who says nothing may assign to its transport, which is a class of Python's; who is bare has the plain one."""
+        kinds: list[type] = []
+        for bare in (False, True):
+            self.protocol.bare = bare
+            self.protocol.made = lambda: (kinds.append(type(self.protocol.transport)), self.reactor.crash())[1]
+            host, port = self.server()
+            self.run_with(lambda host=host, port=port: self.begin(host, port))  # type: ignore[misc]
+        self.assertEqual(kinds, [TcpDirectTransport, DirectClient])
+        TcpDirectTransport(self.reactor, None, (host, port), None).anything = 1
+        with self.assertRaises(AttributeError):
+            DirectClient(self.reactor, None, (host, port), None).anything = 1
 
     def test_ipv6(self) -> None:
         """An IPv6 address is a literal too, and its peer is an IPv6 address."""

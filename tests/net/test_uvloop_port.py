@@ -2,16 +2,17 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import uvloop
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.net.flow import tune
-from balancer.net.uvloop_port import TcpPort
+from balancer.net.flow import peer_name, tune
+from balancer.net.uvloop_port import TcpPort, TcpServerTransport
 from balancer.net.uvloop_reactor import UvloopReactor
-from balancer.net.uvloop_transport import ServerTransport
+from balancer.net.uvloop_transport import BareServer, ServerTransport
 
 PATIENCE = 10.0
 
@@ -24,6 +25,9 @@ class Collecting(Factory):
     def __init__(self, reactor: UvloopReactor, enough: int) -> None:
         self.reactor, self.enough = reactor, enough
         self.keeps: list[tuple[bool, bool]] = []
+        self.kinds: list[type] = []
+        self.named: list[bool] = []
+        self.look: Callable[[], None] = lambda: None
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         factory = self
@@ -36,6 +40,9 @@ class Collecting(Factory):
                 tune(transport)
                 factory.keeps.append((before, transport.getTcpKeepAlive()))
                 assert transport.getPeer() is transport.getPeer()
+                factory.kinds.append(type(transport))
+                factory.named.append(peer_name(transport) == (transport.getPeer().host, transport.getPeer().port))
+                factory.look()
                 if len(factory.keeps) == factory.enough:
                     factory.reactor.stop()
 
@@ -48,6 +55,16 @@ class KeepingAlive(Collecting):
     keep_alive = True
 
 
+class Bare(Collecting):
+    """Says that it needs no address."""
+
+    bare = True
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
+        assert addr is None
+        return super().buildProtocol(addr)
+
+
 class AcceptingTests(SynchronousTestCase):
     """Each test has a reactor of its own."""
 
@@ -58,10 +75,10 @@ class AcceptingTests(SynchronousTestCase):
         self.addCleanup(self.loop.close)
         self.reactor = UvloopReactor(self.loop)
 
-    def visit(self, factory: Collecting, port: TcpPort) -> None:
+    def visit(self, factory: Collecting, port: TcpPort, host: str = "127.0.0.1") -> None:
         """So many clients as the factory waits for, at one time."""
         late = self.reactor.callLater(PATIENCE, self.reactor.stop)
-        clients = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(factory.enough)]
+        clients = [socket.create_connection((host, port.getHost().port)) for _ in range(factory.enough)]
         self.reactor.run(installSignalHandlers=False)
         late.cancel()
         for client in clients:
@@ -99,3 +116,44 @@ class AcceptingTests(SynchronousTestCase):
         port.numberAccepts = 1
         self.visit(factory, port)
         self.assertEqual(len(factory.keeps), 250)
+
+    def test_a_bare_factory(self) -> None:
+        """It is given no address; its protocols can ask for it all the same."""
+        factory = Bare(self.reactor, 2)
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.visit(factory, port)
+        self.assertEqual(factory.kinds, [BareServer] * 2)
+        self.assertEqual(factory.named, [True] * 2)
+
+    def test_else_there_is_room_for_what_people_assign(self) -> None:
+        """The transport is a class of Python's, and names its peer as accept(2) gave it."""
+        factory = Collecting(self.reactor, 1)
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.visit(factory, port)
+        self.assertEqual((factory.kinds, factory.named), ([TcpServerTransport], [True]))
+
+    def test_ipv6_peers(self) -> None:
+        """The four values that the system has of an IPv6 peer are two for us."""
+        factory = Bare(self.reactor, 1)
+        port = self.reactor.listenTCP(0, factory, interface="::1")
+        self.visit(factory, port, "::1")
+        self.assertEqual(factory.named, [True])
+
+    def test_uvloop_still_refuses_a_descriptor_that_has_a_transport(self) -> None:
+        """Two readers of one socket would be a mistake; what the loop remembers for that is ours (``Transports``)."""
+        factory = Collecting(self.reactor, 1)
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        refused: list[str] = []
+
+        def look() -> None:
+            (transport,) = self.reactor.transports
+            assert isinstance(transport, ServerTransport)
+            try:
+                self.loop.add_reader(transport.fileno(), lambda: None)
+            except RuntimeError as error:
+                refused.append(str(error))
+
+        factory.look = look
+        self.visit(factory, port)
+        self.assertEqual(len(refused), 1)
+        self.assertIn("is used by transport", refused[0])

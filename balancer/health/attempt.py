@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from balancer.errors import BalancerError
 from balancer.interfaces import ProbeResult
+from balancer.net.timers import Look
 
 MAX_REASON = 300
 """Characters of a reason that are kept: it goes into events, logs and pages, and a backend may have written it."""
@@ -42,12 +43,12 @@ class Attempt:
         self._timeout = timeout
         self._reactor = reactor
         self._done: Callable[[ProbeResult, Failure | None], None] | None = done
-        self._deadline: IDelayedCall | None = None
+        self._deadline: IDelayedCall | Look | None = None
         self._deferred: Deferred[None] | None = None
 
     def start(self) -> None:
         """Begin. The result may come before this returns."""
-        self._deadline = self._reactor.callLater(self._timeout, self._expire)
+        self._deadline = self._reactor.callLater(self._timeout, self._due)
         self._deferred = maybeDeferred(self._probe).addBoth(self._arrived)
         self._deferred.addErrback(self._listener_raised)
 
@@ -56,17 +57,26 @@ class Attempt:
         self._done = None
         self._close()
 
+    def _due(self) -> None:
+        # A loop that is late has not heard yet what came in time: a backend is not down because we are busy.
+        self._deadline = Look(self._reactor, self._expire)
+
     def _expire(self) -> None:
+        self._deadline = None
         done, self._done = self._done, None
         self._close()
         if done is not None:
             done(ProbeResult(False, f"no answer within {self._timeout:g} s"), None)
 
     def _close(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        self._stop_clock()
         if self._deferred is not None:
             self._deferred.cancel()
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _arrived(self, result: object) -> None:
         done, self._done = self._done, None
@@ -74,8 +84,7 @@ class Attempt:
             if isinstance(result, Failure) and not result.check(CancelledError, ConnectingCancelledError):
                 self.log.failure("closing a probe", failure=result)
             return
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._stop_clock()
         done(*_judged(result))
 
     def _listener_raised(self, failure: Failure) -> None:

@@ -4,8 +4,12 @@ Source: hashed timing wheels (Varghese and Lauck, SOSP 1987), as in Kafka and Ne
 tick wide. Arming, re-arming and cancelling are O(1); what is re-armed to a later time stays where it is and moves
 only when its bucket comes up, so a timer that is re-armed on every chunk costs one addition a chunk, and one that
 rests between the requests of a connection costs an assignment. The wheel asks
-the reactor to be called for its earliest bucket only, and for nothing while no timer is pending. It never fires
-early and never decides what a timeout means.
+the reactor to be called for its earliest bucket only, and for nothing while no timer is pending.
+
+A loop that is late has not heard what came in time: with a few thousand connections at once one turn of it may take
+longer than a timeout, and its timers come before its sockets. So what is due is carried out only after the loop has
+looked at its sockets once more, and what it found there has been heard (:class:`Look`). The wheel never fires early
+and never decides what a timeout means.
 """
 
 from collections.abc import Callable
@@ -17,6 +21,34 @@ from twisted.logger import Logger
 
 TICK = 0.1
 """Seconds: the shortest timeout people configure is a few hundred milliseconds; a timer may be this late."""
+
+TURNS = 3
+"""Times in line after which the sockets have been heard. libuv calls timers, then what stands in line, then it looks at
+the sockets, and uvloop tells of a connection that is made by putting that in line. So the first time in line comes
+before the look, the second before the telling, the third after it. Twisted's own reactors need one."""
+
+
+class Look:
+    """Calls back once the loop has looked at its sockets, and what it found has been heard."""
+
+    __slots__ = ("_call", "_callback", "_left", "_reactor")
+
+    def __init__(self, reactor: IReactorTime, callback: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._callback = callback
+        self._left = TURNS
+        self._call: IDelayedCall = reactor.callLater(0, self._turn)
+
+    def cancel(self) -> None:
+        """The call will not come; not to be asked after it came."""
+        self._call.cancel()
+
+    def _turn(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._call = self._reactor.callLater(0, self._turn)
+        else:
+            self._callback()
 
 
 class Timer:
@@ -76,7 +108,8 @@ class TimerWheel:
     """The wheel.
 
     :param reactor: the clock and the source of calls.
-    :param tick: the width of a bucket in seconds: a call comes at most about this late, and never early.
+    :param tick: the width of a bucket in seconds: a call comes at most about this late (where the loop is not), and
+        never early.
     """
 
     def __init__(self, reactor: IReactorTime, tick: float = TICK) -> None:
@@ -91,6 +124,9 @@ class TimerWheel:
         self._ticks: list[int] = []  # a heap of the buckets' keys, and of some whose bucket has gone
         self._call: IDelayedCall | None = None
         self._call_tick = 0
+        self._look: Look | None = None  # what is due waits for it; what was due then:
+        self._now = 0.0
+        self._current = 0
         self._pending = 0
         self._firing = False
 
@@ -136,12 +172,15 @@ class TimerWheel:
             if self._call is not None:
                 self._call.cancel()
                 self._call = None
+            if self._look is not None:
+                self._look.cancel()
+                self._look = None
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         """See that the reactor calls for the earliest bucket."""
-        if self._firing or not self._ticks:
+        if self._firing or self._look is not None or not self._ticks:
             return
         tick = self._ticks[0]
         delay = max(0.0, self._origin + tick * self._tick - self.seconds())
@@ -155,14 +194,19 @@ class TimerWheel:
 
     def _due(self) -> None:
         self._call = None
-        self._firing = True
-        now = self.seconds()
+        self._now = now = self.seconds()
         # The call may come a rounding error before the tick it was for; that bucket counts as due all the same.
-        current = max(floor((now - self._origin) / self._tick), self._call_tick)
-        while self._ticks and self._ticks[0] <= current:
+        self._current = max(floor((now - self._origin) / self._tick), self._call_tick)
+        self._look = Look(self._reactor, self._heard)
+
+    def _heard(self) -> None:
+        """The sockets have been heard: carry out what was due before that, and nothing that came due meanwhile."""
+        self._look = None
+        self._firing = True
+        while self._ticks and self._ticks[0] <= self._current:
             tick = heappop(self._ticks)
             self._done = tick
-            self._empty(tick, now)
+            self._empty(tick, self._now)
         self._firing = False
         self._wait()
         self._rest()

@@ -1,6 +1,7 @@
 """An HTTP listener on real sockets, with a backend and clients moved by threads: for tests of what the kernel moves.
 
-The reactor is the test module's. Nothing here says what is to happen.
+The reactor is the test module's, but the timeouts go by a clock that the test moves: how fast the machine is decides
+nothing, and what ends while that clock stands still ended at once. Nothing here says what is to happen.
 """
 
 import socket
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -29,13 +30,20 @@ from balancer.http.upstreams import HttpUpstream
 from balancer.net.connector import Connector
 from balancer.net.listen import listen
 from balancer.net.splice import KERNEL, Splicer
-from balancer.net.timers import TimerWheel
+from balancer.net.timers import Look, TimerWheel
 from balancer.testing.fakes import make_upstream
 from balancer.testing.peers import SocketServer
 
 T = TypeVar("T")
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds something may take on a machine that is slow and busy."""
+
 MEGA = 1 << 20
+STILL = 20
+"""Turns of the loop in which nothing is taken, until it is said that nothing is."""
+
+STEP = 0.25
+"""Seconds that pass at a time where time passes until something happens."""
 
 
 def receive(connection: socket.socket, size: int = 1 << 62) -> bytes:
@@ -74,20 +82,47 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
+async def stuff(reactor: Any, sender: socket.socket, most: int = 1 << 30) -> int:
+    """Send until nothing is taken, or so much; how much was.
+
+    Nothing is, where the loop that is to take it has had its turns and did not. No time is measured.
+    """
+    sender.setblocking(False)
+    sent = still = 0
+    while sent < most and still < STILL:
+        try:
+            sent += sender.send(b"x" * min(MEGA, most - sent))
+            still = 0
+        except BlockingIOError:
+            still += 1
+            await deferLater(reactor, 0.01)
+    sender.settimeout(PATIENCE)
+    return sent
+
+
+def looked(reactor: Any) -> "Deferred[None]":
+    """Fires when the loop has looked at its sockets and heard them."""
+    done: Deferred[None] = Deferred()
+    Look(reactor, lambda: done.callback(None))
+    return done
+
+
 class HttpBulkTestCase(TestCase):
     """A channel factory that listens on loopback.
 
     :cvar reactor: set by the test's module.
+    :ivar clock: by which all timeouts go.
     :ivar accepted: the backend's connections, newest last.
     :ivar records: what was logged.
     """
 
-    timeout = 120
+    timeout = 170
     reactor: Any
 
     def setUp(self) -> None:
         if KERNEL is None:
             self.skipTest("there is no splice(2) here")
+        self.clock = Clock()
 
     async def serve(self, backends: BackendTimeouts | None = None, **settings: Any) -> None:
         """One backend, whose connections are kept in ``accepted``."""
@@ -96,7 +131,7 @@ class HttpBulkTestCase(TestCase):
         server = SocketServer(self.keep).__enter__()
         self.addCleanup(server.__exit__, None, None, None)
         self.addCleanup(self.done.set)
-        timers = TimerWheel(self.reactor)
+        timers = TimerWheel(self.clock)
         self.splicer = Splicer(self.reactor, SPLICES)
         self.records: list[ExchangeRecord] = []
         self.upstream = make_upstream([BackendSpec(host=server.host, port=server.port)])
@@ -154,10 +189,23 @@ class HttpBulkTestCase(TestCase):
         """Where it may block."""
         return deferToThread(call, *arguments)
 
-    async def until(self, condition: Callable[[], bool]) -> float:
-        """Wait for what cannot be waited on; how long it took."""
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what cannot be waited on."""
         begun = self.reactor.seconds()
         while not condition():
             self.assertLess(self.reactor.seconds() - begun, PATIENCE, f"still not so: {self.records} {self.factory}")
             await deferLater(self.reactor, 0.005)
-        return float(self.reactor.seconds() - begun)
+
+    async def time_passes(self, seconds: float) -> None:
+        """All that was done is heard, and then so many seconds pass, in which nothing else happens."""
+        await looked(self.reactor)
+        self.clock.advance(seconds)
+
+    async def ends_in_time(self) -> None:
+        """Time passes until something is logged."""
+
+        def over() -> bool:
+            self.clock.advance(STEP)
+            return bool(self.records)
+
+        await self.until(over)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds a peer may take to start or stop on a busy machine."""
 
 

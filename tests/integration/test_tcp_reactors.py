@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 HERE = Path(__file__).parent
+LONG = 900
+"""Seconds that whole files of tests may take on a slow machine; each of their tests has its own limit."""
 
 
+@pytest.mark.timeout(LONG)
 class ReactorTests(SynchronousTestCase):
     """One run each."""
 
@@ -18,7 +22,7 @@ class ReactorTests(SynchronousTestCase):
         story = HERE / name
         words = [f"--reactor={reactor}", "--temp-directory", self.mktemp(), story]
         command = [sys.executable, "-m", "twisted.trial", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
         passed = re.search(r"PASSED \(successes=(\d+)\)", done.stdout)
         self.assertIsNotNone(passed, done.stdout[-5000:] + done.stderr[-2000:])
         wanted = len(re.findall(r"    async def test_", story.read_text()))

@@ -5,7 +5,6 @@ import os
 import random
 import socket
 import ssl
-import struct
 import tempfile
 import threading
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 from twisted.internet import reactor  # noqa: TID251  # a test of the whole is a program of its own
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -22,51 +21,29 @@ from balancer.config.schema import SPLICES
 from balancer.core.record import ConnectionRecord
 from balancer.core.termination import Termination
 from balancer.core.timeouts import ClientTimeouts
+from balancer.net.connector import Connector
 from balancer.net.listen import listen
 from balancer.net.splice import KERNEL, Splicer
+from balancer.net.timers import TimerWheel
 from balancer.tcp.connection import Connection
 from balancer.tcp.factory import ForwardingFactory, forward
 from balancer.tcp.settings import TcpSettings
+from balancer.testing.bulk import MEGA, PATIENCE, STEP, fate, looked, receive, reset, stuff
 from balancer.testing.certificates import Authority
 from balancer.testing.peers import SocketServer
 
 T = TypeVar("T")
-PATIENCE = 30.0
-MEGA = 1 << 20
-
-
-def receive(connection: socket.socket, size: int = 1 << 62) -> bytes:
-    """Read so many bytes, or to the end."""
-    parts = []
-    while size and (part := connection.recv(min(size, MEGA))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def reset(connection: socket.socket) -> None:
-    """Close with a reset."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-def fate(connection: socket.socket) -> str:
-    """``end`` or ``reset``, after whatever still comes."""
-    try:
-        receive(connection)
-    except ConnectionResetError:
-        return "reset"
-    return "end"
 
 
 class SpliceTests(TestCase):
-    """A factory that listens on loopback; client and server are moved by threads."""
+    """A factory that listens on loopback; client and server are moved by threads, time by the test."""
 
-    timeout = 120
+    timeout = 170
 
     def setUp(self) -> None:
         if KERNEL is None:
             self.skipTest("there is no splice(2) here")
+        self.clock = Clock()
 
     async def forward(self, endpoint: str = "tcp:0:interface=127.0.0.1", **settings: Any) -> None:
         """One backend, whose connections are kept in ``accepted``."""
@@ -79,7 +56,9 @@ class SpliceTests(TestCase):
         self.records: list[ConnectionRecord] = []
         self.splicer = Splicer(reactor, SPLICES)  # type: ignore[arg-type]  # the reactor is declared as its interfaces
         chosen = TcpSettings(log=self.records.append, splicer=self.splicer, **settings)
-        self.factory: ForwardingFactory = forward(reactor, server.address, settings=chosen)
+        made, timers = forward(reactor, server.address, settings=chosen), TimerWheel(self.clock)
+        connector = Connector(reactor, timers)  # type: ignore[arg-type]  # as above
+        self.factory = ForwardingFactory(made.upstream, connector, timers, made.settings)
         port: IListeningPort = await listen(reactor, "tcp", endpoint, self.factory)
         self.addCleanup(self.stop, port, self.factory, self.splicer)
         self.where: Any = port.getHost()
@@ -109,12 +88,11 @@ class SpliceTests(TestCase):
     def thread(self, call: Callable[..., T], *arguments: Any) -> "Deferred[T]":
         return deferToThread(call, *arguments)
 
-    async def until(self, condition: Callable[[], bool]) -> float:
+    async def until(self, condition: Callable[[], bool]) -> None:
         begun = reactor.seconds()
         while not condition():
             self.assertLess(reactor.seconds() - begun, PATIENCE, f"still not so: {self.records} {self.factory}")
             await deferLater(reactor, 0.005)
-        return float(reactor.seconds() - begun)
 
     async def bulk(self, sender: socket.socket, receiver: socket.socket, size: int = 2 * MEGA) -> None:
         """Have this direction spliced."""
@@ -194,7 +172,7 @@ class SpliceTests(TestCase):
                         await self.bulk(backend, client)
                     left, stays = (client, backend) if who == "client" else (backend, client)
                     reset(left)
-                    self.assertLess(await self.until(lambda: bool(self.records)), 1.0)
+                    await self.until(lambda: bool(self.records))  # the clock stands still: no timeout did it
                     self.assertEqual(await self.thread(fate, stays), "reset")
                     await self.ends(termination)
 
@@ -206,10 +184,7 @@ class SpliceTests(TestCase):
                 client, backend = await self.pair()
                 receiver, sender = (client, backend) if who == "client" else (backend, client)
                 await self.bulk(sender, receiver)
-                sender.settimeout(0.3)
-                with self.assertRaises(TimeoutError):
-                    await self.thread(sender.sendall, b"x" * 64 * MEGA)
-                sender.settimeout(PATIENCE)
+                await stuff(reactor, sender)
                 reset(receiver)
                 self.assertEqual(await self.thread(fate, sender), "reset")
                 await self.ends(termination)
@@ -220,8 +195,12 @@ class SpliceTests(TestCase):
         client, backend = await self.pair()
         for _ in range(4):
             await self.bulk(client, backend)
-            await deferLater(reactor, 0.5)  # not synchronisation: it is the time that must not end it
+            await looked(reactor)
+            self.clock.advance(1.0)
         self.assertEqual(self.records, [])
+        while not self.records:
+            self.clock.advance(STEP)
+            await looked(reactor)
         self.assertEqual(await self.thread(fate, client), "reset")
         self.assertEqual(await self.thread(fate, backend), "reset")
         record = await self.ends(Termination.TUNNEL_IDLE)
@@ -235,9 +214,7 @@ class SpliceTests(TestCase):
                 client, backend = await self.pair()
                 await self.bulk(client, backend)
                 if full:
-                    client.settimeout(0.3)
-                    with self.assertRaises(TimeoutError):
-                        await self.thread(client.sendall, b"x" * 64 * MEGA)
+                    await stuff(reactor, client)
                 self.factory.abort_all()
                 await self.ends(Termination.SHUTDOWN)
                 self.assertEqual({await self.thread(fate, end) for end in (client, backend)}, {"reset"})
@@ -247,11 +224,7 @@ class SpliceTests(TestCase):
         await self.forward(buffer=128 * 1024)
         client, backend = await self.pair()
         await self.bulk(client, backend)
-        client.settimeout(0.3)
-        sent = 2 * MEGA
-        with self.assertRaises(TimeoutError):
-            for _ in range(4096):
-                sent += await self.thread(client.send, b"x" * 65536)
+        sent = 2 * MEGA + await stuff(reactor, client)
         splice = self.connection.client.splice
         assert splice is not None
         self.assertTrue(0 < splice.held <= 128 * 1024, splice)

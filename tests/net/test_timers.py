@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.net.timers import TimerWheel
+from balancer.testing.turns import TurningLoop
 
 TICK = 0.1
 SLACK = 1e-6
@@ -163,6 +164,79 @@ class TimerWheelTests(SynchronousTestCase):
             self.wheel.schedule(delay, self.fire)
         self.clock.advance(1000)
         self.assertEqual(len(self.fired), 4)
+
+
+class LateLoopTests(SynchronousTestCase):
+    """What is due in a loop that is late."""
+
+    def setUp(self) -> None:
+        self.loop = TurningLoop()
+        self.wheel = TimerWheel(self.loop, TICK)
+        self.fired: list[float] = []
+
+    def fire(self) -> None:
+        self.fired.append(self.loop.seconds())
+
+    def test_what_has_arrived_comes_before_the_timeout(self) -> None:
+        """A loop that was away until after the deadline looks at its sockets first, and hears out what they put in
+        line: what they cancel does not fire, and what they re-arm fires later."""
+        cancelled = self.wheel.schedule(1.0, self.fire)
+        rearmed = self.wheel.schedule(1.0, self.fire)
+        rested = self.wheel.schedule(1.0, self.fire)
+
+        def connected() -> None:
+            cancelled.cancel()
+            rearmed.rearm(5.0)
+            rested.rest()
+
+        self.loop.ready.append(lambda: self.loop.line.append(connected))  # uvloop tells of a connection a turn later
+        self.loop.turn(4.0)
+        for _ in range(10):
+            self.loop.turn(0.0)
+        self.assertEqual(self.fired, [])
+        self.assertTrue(rearmed.active)
+        self.loop.turn(5.2)
+        for _ in range(10):
+            self.loop.turn(0.0)
+        self.assertEqual(len(self.fired), 1)
+        self.assertEqual(len(self.wheel), 0)
+
+    def test_each_has_its_look(self) -> None:
+        """A timer that comes due while the loop looks for the sake of another waits for a look of its own."""
+        self.wheel.schedule(1.0, self.fire)
+        later = self.wheel.schedule(4.1, self.fire)
+        self.loop.turn(4.0)
+        self.loop.ready.append(later.cancel)
+        while not self.fired:
+            self.loop.turn(1.0)
+        for _ in range(10):
+            self.loop.turn(1.0)
+        self.assertEqual(len(self.fired), 1)
+
+    def test_one_that_is_due_again_and_again(self) -> None:
+        """What is armed and cancelled while the loop looks neither stops the others nor fires without a look."""
+        self.wheel.schedule(1.0, self.fire)
+        self.loop.turn(4.0)
+        other = self.wheel.schedule(0.0, lambda: self.fail("was cancelled"))
+        self.loop.turn(0.0)
+        self.assertEqual(self.fired, [])
+        other.cancel()
+        for _ in range(10):
+            self.loop.turn(0.0)
+        self.assertEqual(len(self.fired), 1)
+
+    def test_nothing_is_left_to_fire(self) -> None:
+        """Where all are cancelled while the loop looks, the wheel asks for no more calls, and can be used again."""
+        timer = self.wheel.schedule(1.0, self.fire)
+        self.loop.turn(4.0)
+        timer.cancel()
+        for _ in range(10):
+            self.loop.turn(0.0)
+        self.assertEqual((self.loop.calls, self.loop.line), ([], []))
+        timer.rearm(1.0)
+        for _ in range(10):
+            self.loop.turn(0.5)
+        self.assertEqual(len(self.fired), 1)
 
 
 class TimerLawTests(SynchronousTestCase):

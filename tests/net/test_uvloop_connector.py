@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from time import sleep
 from types import SimpleNamespace
 from weakref import ReferenceType, ref
 
@@ -234,6 +235,19 @@ class LiteralTests(SynchronousTestCase):
             self.run_with(lambda: self.begin(hole.host, hole.port, timeout=0.2))
             self.assertEqual(hole.half_open(), 0)
             self.assertEqual(self.told(), (Outcome.CONNECT_TIMEOUT, f"{hole.address} did not accept within 0.2 s"))
+
+    def test_a_late_loop_is_not_a_timeout(self) -> None:
+        """Where the loop comes to look at its sockets only after the timeout, a connection that was made in time is
+        one."""
+        host, port = self.server()
+
+        def act() -> None:
+            self.begin(host, port, timeout=0.1)
+            sleep(0.5)  # not synchronisation: it is the turn that takes so long
+
+        self.run_with(lambda: Ready(self.reactor, act))  # from within the look, so that the next one is a turn away
+        self.assertEqual(self.failures, [])
+        self.assertIsInstance(self.protocol.transport, DirectClient)
 
     def test_cancelled(self) -> None:
         """After a cancel nothing is called and no socket is left; twice is once."""

@@ -42,10 +42,14 @@ def narrow(settings: object, kind: type[T]) -> T:
     return settings
 
 
-def endpoint(target: ProbeTarget, settings: CheckSettings, reactor: Any) -> IStreamClientEndpoint:
-    """The target, plain."""
+def endpoint(target: ProbeTarget, _settings: CheckSettings, reactor: Any) -> IStreamClientEndpoint:
+    """The target, plain. It has no timeout of its own: who probes cancels that (:meth:`IProbePlugin.probe`).
+
+    :param _settings: as of :func:`secure_endpoint`, so that either will do.
+    """
     kind = TCP6ClientEndpoint if ":" in target.host else TCP4ClientEndpoint
-    made: IStreamClientEndpoint = kind(reactor, target.host, target.port, timeout=settings.timeout)
+    never: Any = None  # Twisted takes it, and says a number
+    made: IStreamClientEndpoint = kind(reactor, target.host, target.port, timeout=never)
     return made
 
 

@@ -4,10 +4,10 @@
 
 The real factory, registry, selector, pool, records and access log; the bytes wrk sends and nginx answers; no socket
 and no event loop. Of a browser's head: in the case ``browser`` it comes again and again, in ``thousand`` with one
-target of a thousand, in ``targets`` with a target of its own each time, in ``varied`` the response has fields of its
-own as well, and in ``strange`` so has the request: nothing comes twice. It prints microseconds of CPU per request (the
-best of five rounds), and with ``--calls`` who is called how often. The figures say something only beside each other,
-on one machine.
+target of a thousand, in ``targets`` with a target of its own each time, in ``varied`` the responses have an ETag of
+their own in each turn of all clients as well, and in ``strange`` each request has a Cookie of its own. It prints
+microseconds of CPU per request (the best of five rounds), and with ``--calls`` who is called how often. The figures
+say something only beside each other, on one machine.
 """
 
 import argparse

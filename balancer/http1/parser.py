@@ -150,12 +150,13 @@ class RequestParser(MessageReader[RequestHead]):
             if len(fields) > limits.fields:
                 return None
             head = self._accept(line, None, fields)
-            if is_kept:
-                memo.fields.keep(lines, head.told)
         else:
             head = self._accept(line, told, told.fields)
         head.arrived(raw)
-        memo.heads.keep(raw, head)
+        if is_kept and told is None:  # enough for a client who never comes back
+            memo.fields.keep(lines, head.told)
+        else:
+            memo.heads.keep(raw, head)
         return head
 
     def _read_head_by_lines(self) -> Event[RequestHead]:
@@ -174,8 +175,7 @@ class RequestParser(MessageReader[RequestHead]):
         found = grammar.REQUEST_HEAD.match(self._data, self._position, end)
         if found is None:
             raise Malformed(400, "the head is not one of HTTP/1.1", "RFC 9112 section 2.1")
-        head = self._accept(found, None, split_fields(self._data, *found.span(6)))
-        return self._begin(head, end)
+        return self._begin(self._accept(found, None, split_fields(self._data, *found.span(6))), end)
 
     def _skip_empty_lines(self) -> bool:
         """Skip the line ends that some clients send after a body (RFC 9112 section 2.2); True at a head's first byte.
@@ -215,21 +215,8 @@ class RequestParser(MessageReader[RequestHead]):
         if path is None or method == b"CONNECT":
             asked, path, query = targets.resolve(method, target)
         if told is None:
-            told = self._judge(fields, method, minor)
+            told = framing.request_fields(fields, method, minor, self.limits.body)
         return RequestHead(method, target, minor, asked or told.host, path, query, told)
-
-    def _judge(self, fields: Fields, method: bytes, minor: int) -> RequestFields:
-        index = framing.index_fields(fields, is_request=True)
-        host = self._host(index.get(b"host"), minor)
-        ends = framing.request_framing(index, method, minor, self.limits.body)
-        options = framing.request_options(index, fields)
-        keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
-        expectation = index.get(b"expect")
-        expects = expectation is not None and minor == 1 and expectation.lower() == b"100-continue" and not ends.empty
-        upgrade = None
-        if b"upgrade" in options and minor == 1:
-            upgrade = b", ".join([value for name, value in fields if name.lower() == b"upgrade"]) or None
-        return RequestFields(fields, index, host, ends, options, keep_alive, expects, upgrade)
 
     def _begin(self, head: RequestHead, end: int) -> RequestHead:
         """It ends there, and its body begins."""
@@ -237,13 +224,6 @@ class RequestParser(MessageReader[RequestHead]):
         self._empty_lines = 0
         self._begin_body(head.framing)
         return head
-
-    def _host(self, value: bytes | None, minor: int) -> bytes:
-        if value is not None:
-            return targets.host(value)
-        if minor:
-            raise Malformed(400, "no Host field", "RFC 9112 section 3.2")
-        return b""
 
 
 class ResponseParser(MessageReader[ResponseHead]):
@@ -355,8 +335,8 @@ class ResponseParser(MessageReader[ResponseHead]):
 
         :raises Malformed: it is refused for what it says.
         """
-        limits, plain = self.limits, self._method not in _BODILESS
-        raw = bytes(data[start : data.find(_END, start, start + limits.head) + len(_END)])
+        plain = self._method not in _BODILESS
+        raw = bytes(data[start : data.find(_END, start, start + self.limits.head) + len(_END)])
         head = self._memo.get(raw) if plain else None
         if head is not None:
             self._last = head
@@ -365,7 +345,7 @@ class ResponseParser(MessageReader[ResponseHead]):
         if found is None:
             return None
         fields: Fields = grammar.FIELDS.findall(raw, *found.span(4))
-        if len(fields) > limits.fields:
+        if len(fields) > self.limits.fields:
             return None
         head = self._accept(found, fields)
         head.arrived(raw)

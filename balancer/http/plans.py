@@ -1,19 +1,54 @@
 """What is the same for every message with one head: where it goes, and its bytes for the other side.
 
-Kept in the head's ``notes``, and so for as long as the parser's memo keeps the head. It holds for one set of settings
-and is made anew for another. Whatever differs from request to request (the peer, the id, a Date of ours, a draw among
-upstreams) is not in it; where such a thing cannot be told apart there are no bytes, and the head is written anew each
-time by :mod:`balancer.http.messages`. It never decides differently from the long way.
+Kept in the ``notes`` of the head, or of its field lines, and so for as long as the parser's memo keeps them. It holds
+for one set of settings and is made anew for another. Whatever differs from request to request (the peer, the id, a
+Date of ours, a draw among upstreams) is not in it; where such a thing cannot be told apart there are no bytes, and the
+head is written anew each time by :mod:`balancer.http.messages`. It never decides differently from the long way.
 """
 
 from balancer.core.forwarded import Peer
-from balancer.core.headers import may_upgrade
+from balancer.core.headers import HOP_COUNTED, may_upgrade
 from balancer.core.routing import Route
 from balancer.http.messages import client_fields, client_framing
 from balancer.http.settings import HttpSettings
 from balancer.http.upstreams import HttpUpstream
 from balancer.http1.heads import CHUNKED, Fields, Framing, RequestHead, ResponseHead
-from balancer.http1.serialize import field_lines, request_head, response_head
+from balancer.http1.serialize import field_lines, request_line, response_head
+
+
+class Lines:
+    """Of a request's field lines: those for the backend, from a peer that is no trusted proxy.
+
+    :ivar plain: whether they are the same for any such peer, in HTTP/1.1 and for an ordinary request line.
+    """
+
+    __slots__ = ("after", "before", "end", "plain", "settings")
+
+    def __init__(self, settings: HttpSettings, head: RequestHead) -> None:
+        self.settings = settings
+        self.before = self.after = self.end = b""
+        forwarding = settings.forwarding
+        kept = forwarding.told_of_anyone(head)
+        self.plain = kept is not None and head.framing.kind is not CHUNKED and not may_upgrade(head.upgrade)
+        if kept is not None and self.plain:
+            before, after = kept
+            self.before = field_lines(before)
+            self.after = field_lines(after)
+            self.end = b"\r\n"
+            if forwarding.id_name:
+                self.after += forwarding.id_name + b": "
+                self.end = b"\r\n\r\n"
+
+    @staticmethod
+    def of(head: RequestHead, settings: HttpSettings) -> "Lines":
+        """Those in the notes of the head's field lines, or new ones."""
+        if head.method in HOP_COUNTED or head.target[:1] != b"/":
+            return Lines(settings, head)  # what these are told is not what others with such field lines are
+        known = head.told.notes
+        if isinstance(known, Lines) and known.settings is settings:
+            return known
+        head.told.notes = lines = Lines(settings, head)
+        return lines
 
 
 class Plan:
@@ -24,29 +59,16 @@ class Plan:
     :ivar plain: whether :meth:`head_from` can write its head.
     """
 
-    __slots__ = ("_after", "_before", "_end", "_settings", "plain", "route", "upstream", "way")
+    __slots__ = ("_before", "_lines", "_settings", "plain", "route", "upstream", "way")
 
     def __init__(self, settings: HttpSettings, head: RequestHead, route: Route | None, upstream: str) -> None:
         self._settings = settings
         self.route = "" if route is None else route.name
         self.upstream = upstream
         self.way: HttpUpstream = settings.upstreams[upstream]
-        forwarding = settings.forwarding
-        kept = forwarding.told_of_anyone(head)
-        self.plain = (
-            kept is not None
-            and head.framing.kind is not CHUNKED
-            and not may_upgrade(head.upgrade)
-            and self.way.policy.idle > 0
-        )
-        if kept is not None and self.plain:
-            before, after = kept
-            self._before = request_head(head.method, head.target, before)[:-2]
-            self._after = field_lines(after)
-            self._end = b"\r\n"
-            if forwarding.id_name:
-                self._after += forwarding.id_name + b": "
-                self._end = b"\r\n\r\n"
+        self._lines = lines = Lines.of(head, settings)
+        self.plain = lines.plain and self.way.policy.idle > 0
+        self._before = request_line(head.method, head.target) + lines.before if self.plain else b""
 
     def holds_for(self, settings: HttpSettings) -> bool:
         """Whether it was made with these settings."""
@@ -54,7 +76,8 @@ class Plan:
 
     def head_from(self, peer: Peer, request_id: bytes) -> bytes:
         """The head for the backend, from a peer that is no trusted proxy."""
-        return self._before + peer.lines + self._after + request_id + self._end
+        lines = self._lines
+        return self._before + peer.lines + lines.after + request_id + lines.end
 
 
 class Reply:

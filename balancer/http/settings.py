@@ -15,9 +15,8 @@ from balancer.core.timeouts import ClientTimeouts
 from balancer.errors import UnknownName
 from balancer.http.answers import DateField
 from balancer.http.upstreams import HttpUpstream
-from balancer.http1.heads import RequestHead
 from balancer.http1.limits import HttpLimits
-from balancer.http1.memo import HeadMemo
+from balancer.http1.memo import RequestMemo
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 
@@ -68,7 +67,7 @@ class HttpSettings:
     scheme: bytes = b"http"
     retry_after: int = RETRY_AFTER
     date: DateField = field(init=False)
-    memo: HeadMemo[RequestHead] = field(init=False, default_factory=HeadMemo, repr=False)
+    memo: RequestMemo = field(init=False, default_factory=RequestMemo, repr=False)
 
     def __post_init__(self) -> None:
         wanted = {name for route in self.routes.routes for name in route.spec.upstreams}

@@ -15,7 +15,7 @@ from balancer.core.upstream import Upstream
 from balancer.http.backend import BackendConnection, BackendUser
 from balancer.http1.heads import ResponseHead
 from balancer.http1.limits import HttpLimits
-from balancer.http1.memo import HeadMemo
+from balancer.http1.memo import RESPONSES, Memo
 from balancer.net.connector import Attempt, Connector, Failed
 from balancer.net.timers import Timer, TimerWheel
 from balancer.net.tls import TlsClients
@@ -48,7 +48,7 @@ class HttpUpstream:
         self.timeouts = timeouts or BackendTimeouts()
         self.policy = pool or PoolPolicy()
         self.limits = limits or HttpLimits()
-        self.memo: HeadMemo[ResponseHead] = HeadMemo()
+        self.memo: Memo[ResponseHead] = Memo(RESPONSES)
         self.opened = 0
         self.closed = False
         self._connector = connector

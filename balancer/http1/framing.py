@@ -7,9 +7,18 @@ never look at bytes of the stream.
 from collections.abc import Mapping
 from typing import Final
 
-from balancer.http1 import faults, grammar
+from balancer.http1 import faults, grammar, targets
 from balancer.http1.faults import Malformed
-from balancer.http1.heads import BODY_UNTIL_CLOSE, CHUNKED_BODY, LENGTH, NO_BODY, Fields, Framing, first_values
+from balancer.http1.heads import (
+    BODY_UNTIL_CLOSE,
+    CHUNKED_BODY,
+    LENGTH,
+    NO_BODY,
+    Fields,
+    Framing,
+    RequestFields,
+    first_values,
+)
 
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _USUAL_OPTIONS: Final = {
@@ -41,6 +50,30 @@ def index_fields(fields: Fields, is_request: bool) -> dict[bytes, bytes]:
         if name in index and is_request:
             raise Malformed(400, f"the field {faults.shown(name)} imitates a framing field", "RFC 3875 section 4.1.18")
     return index
+
+
+def request_fields(fields: Fields, method: bytes, minor: int, allowed: int) -> RequestFields:
+    """What the field lines of a request say. Of the request line it depends on the version, and on whether the method
+    is CONNECT, and on nothing else.
+
+    :param allowed: the largest body in bytes; 0 for any.
+    :raises Malformed: they have two readings or none, or break a rule.
+    """
+    index = index_fields(fields, is_request=True)
+    host = index.get(b"host")
+    if host is not None:
+        host = targets.host(host)
+    elif minor:
+        raise Malformed(400, "no Host field", "RFC 9112 section 3.2")
+    ends = request_framing(index, method, minor, allowed)
+    options = request_options(index, fields)
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    expectation = index.get(b"expect")
+    expects = expectation is not None and minor == 1 and expectation.lower() == b"100-continue" and not ends.empty
+    upgrade = None
+    if b"upgrade" in options and minor == 1:
+        upgrade = b", ".join([value for name, value in fields if name.lower() == b"upgrade"]) or None
+    return RequestFields(fields, index, host or b"", ends, options, keep_alive, expects, upgrade)
 
 
 def request_framing(index: Mapping[bytes, bytes], method: bytes, minor: int, allowed: int) -> Framing:

@@ -48,8 +48,8 @@ STATUS_LINE: Final = re.compile(_STATUS_LINE)
 """Groups: minor version, status, reason."""
 REQUEST_HEAD: Final = re.compile(_REQUEST_LINE + rb"((?:" + _FIELD + rb")*)\r\n")
 """A whole head. Groups: those of REQUEST_LINE, then the field lines."""
-TIGHT_REQUEST_HEAD: Final = re.compile(_REQUEST_LINE + rb"((?:" + _TIGHT_FIELD + rb")*)\r\n")
-"""A whole head whose values need no strip at their end; nearly every head is one."""
+TIGHT_FIELDS: Final = re.compile(rb"(?:" + _TIGHT_FIELD + rb")*\r\n")
+"""Field lines and the empty line, where no value needs a strip at its end; those of nearly every head are such."""
 RESPONSE_HEAD: Final = re.compile(_STATUS_LINE + rb"((?:" + _FIELD + rb")*)\r\n")
 """A whole head. Groups: those of STATUS_LINE, then the field lines."""
 TIGHT_RESPONSE_HEAD: Final = re.compile(_STATUS_LINE + rb"((?:" + _TIGHT_FIELD + rb")*)\r\n")

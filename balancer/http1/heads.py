@@ -49,6 +49,41 @@ CHUNKED_BODY = Framing(CHUNKED)
 BODY_UNTIL_CLOSE = Framing(CLOSE)
 
 
+class RequestFields:
+    """What the field lines of a request say, whatever it asks for; whoever reads them together with a request line
+    has a :class:`RequestHead`, and finds what is called the same there.
+
+    :ivar host: of the Host field.
+    :ivar index: first values by lower-case name.
+    :ivar notes: as a head's, and for all heads with these field lines.
+    """
+
+    __slots__ = (
+        "connection", "expect_continue", "fields", "framing", "host", "index", "keep_alive", "notes", "upgrade",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        fields: Fields,
+        index: Mapping[bytes, bytes],
+        host: bytes,
+        framing: Framing,
+        connection: frozenset[bytes],
+        keep_alive: bool,
+        expect_continue: bool,
+        upgrade: bytes | None,
+    ) -> None:
+        self.fields = fields
+        self.index = index
+        self.host = host
+        self.framing = framing
+        self.connection = connection
+        self.keep_alive = keep_alive
+        self.expect_continue = expect_continue
+        self.upgrade = upgrade
+        self.notes: object = None
+
+
 class RequestHead:
     """A request's head that passed the gate.
 
@@ -67,70 +102,56 @@ class RequestHead:
     :ivar keep_alive: the client wants another exchange on this connection (RFC 9112 section 9.3).
     :ivar expect_continue: the client holds its body back until a 100 (RFC 9110 section 10.1.1).
     :ivar upgrade: the value of Upgrade, if Connection lists it and the request is HTTP/1.1; else None.
+    :ivar told: what of it the field lines say; other heads may have the same.
     :ivar notes: for whoever works with it: what it wants to find again when the same head comes again. A head may
         stand for many messages (:mod:`balancer.http1.memo`), so nothing else of it may be changed.
-    :ivar raw: its bytes, where a memo keeps it, and ``whole``: how many the message has; -1 where that is unknown.
+    :ivar raw: its bytes, where it arrived whole, and ``whole``: how many the message has; -1 where that is unknown.
     """
 
     __slots__ = (
-        "_index",
-        "connection",
-        "expect_continue",
-        "fields",
-        "framing",
-        "host",
-        "keep_alive",
-        "method",
-        "minor",
-        "notes",
-        "path",
-        "query",
-        "raw",
-        "target",
-        "upgrade",
-        "whole",
-    )
+        "connection", "expect_continue", "fields", "framing", "host", "keep_alive", "method", "minor", "notes", "path",
+        "query", "raw", "target", "told", "upgrade", "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
         method: bytes,
         target: bytes,
         minor: int,
-        fields: Fields,
         host: bytes,
         path: bytes,
         query: bytes | None,
-        framing: Framing,
-        connection: frozenset[bytes],
-        keep_alive: bool,
-        expect_continue: bool,
-        upgrade: bytes | None,
-        index: Mapping[bytes, bytes] | None = None,
+        told: RequestFields,
     ) -> None:
         self.method = method
         self.target = target
         self.minor = minor
-        self.fields = fields
         self.host = host
         self.path = path
         self.query = query
-        self.framing = framing
-        self.connection = connection
-        self.keep_alive = keep_alive
-        self.expect_continue = expect_continue
-        self.upgrade = upgrade
+        self.told = told
+        self.fields = told.fields
+        self.framing = told.framing
+        self.connection = told.connection
+        self.keep_alive = told.keep_alive
+        self.expect_continue = told.expect_continue
+        self.upgrade = told.upgrade
         self.notes: object = None
         self.raw = b""
         self.whole = -1
-        self._index = first_values(fields) if index is None else index
+
+    def arrived(self, raw: bytes) -> None:
+        """It arrived whole, and these are its bytes."""
+        self.raw = raw
+        self.whole = _whole(raw, self.framing)
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a field as received, by its lower-case name; None if it is absent."""
-        return self._index.get(name)
+        return self.told.index.get(name)
 
     def get_all(self, name: bytes) -> list[bytes]:
         """Every value of a field as received, in order, by its lower-case name."""
-        return _all_values(self._index, self.fields, name)
+        return _all_values(self.told.index, self.fields, name)
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method!r} {self.target!r} host={self.host!r} {_shown(self.framing)}>"
@@ -162,7 +183,7 @@ class ResponseHead:
         framing: Framing,
         connection: frozenset[bytes],
         keep_alive: bool,
-        index: Mapping[bytes, bytes] | None = None,
+        index: Mapping[bytes, bytes],
     ) -> None:
         self.minor = minor
         self.status = status
@@ -174,7 +195,12 @@ class ResponseHead:
         self.notes: object = None
         self.raw = b""
         self.whole = -1
-        self._index = first_values(fields) if index is None else index
+        self._index = index
+
+    def arrived(self, raw: bytes) -> None:
+        """It arrived whole, and these are its bytes."""
+        self.raw = raw
+        self.whole = _whole(raw, self.framing)
 
     @property
     def interim(self) -> bool:
@@ -211,6 +237,11 @@ class EndOfMessage:
 def first_values(fields: Fields) -> dict[bytes, bytes]:
     """Field values by lower-case name, the first of each."""
     return {name.lower(): value for name, value in reversed(fields)}
+
+
+def _whole(raw: bytes, framing: Framing) -> int:
+    kind = framing.kind
+    return len(raw) + framing.length if kind is NONE or kind is LENGTH else -1
 
 
 def _all_values(index: Mapping[bytes, bytes], fields: Fields, name: bytes) -> list[bytes]:

@@ -11,9 +11,9 @@ from typing import Final
 from balancer.errors import BadResponse, RequestRefused
 from balancer.http1 import faults, framing, grammar, targets
 from balancer.http1.faults import Malformed
-from balancer.http1.heads import CLOSE, EndOfMessage, Fields, RequestHead, ResponseHead
+from balancer.http1.heads import CLOSE, EndOfMessage, Fields, RequestFields, RequestHead, ResponseHead
 from balancer.http1.limits import HttpLimits
-from balancer.http1.memo import LONGEST, HeadMemo
+from balancer.http1.memo import RESPONSES, Memo, RequestMemo
 from balancer.http1.reader import (
     COMPLETE,
     DETACHED,
@@ -44,15 +44,15 @@ class RequestParser(MessageReader[RequestHead]):
     ``next_event`` gives a RequestHead, body bytes, EndOfMessage, then PAUSED until :meth:`start_next`; NEED_DATA to be
     fed. It raises RequestRefused when what came is not forwarded, and so does every later call.
 
-    :param memo: heads that passed these limits before.
+    :param memo: what passed these limits before.
     """
 
     __slots__ = ("_empty_lines", "_last", "_memo", "_section")
 
-    def __init__(self, limits: HttpLimits, memo: HeadMemo[RequestHead] | None = None) -> None:
+    def __init__(self, limits: HttpLimits, memo: RequestMemo | None = None) -> None:
         super().__init__(limits, HEAD)
-        self._memo: HeadMemo[RequestHead] = HeadMemo() if memo is None else memo
-        self._last: RequestHead | None = None  # the one of them that came last on this connection
+        self._memo = RequestMemo() if memo is None else memo
+        self._last: RequestHead | None = None  # the last on this connection that had come before
         self._section: Section | None = None  # made for the first head that does not arrive whole
         self._empty_lines = 0
 
@@ -62,16 +62,18 @@ class RequestParser(MessageReader[RequestHead]):
         return self._state == HEAD and self._position == len(self._data)
 
     def whole(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """In place of ``feed``, for data that may be one whole request with such a head as came before: that head and
-        the body, and the parser is PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
+        """In place of ``feed``, for data that may be one whole request: its head and the body, and the parser is
+        PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
         if self._state != HEAD or self._position != len(self._data) or self._fault is not None or self._ended:
             return None
         head = self._last
         if head is None or not data.startswith(head.raw):  # who asks again mostly asks alike
-            head = self._memo.get(data[: data.find(_END, 0, LONGEST) + len(_END)])
+            try:
+                head = self._usual_head(data, 0)
+            except Malformed:
+                return None  # as next_event will say
             if head is None:
                 return None
-            self._last = head
         if head.whole != len(data):
             return None
         self._empty_lines = 0
@@ -115,28 +117,47 @@ class RequestParser(MessageReader[RequestHead]):
         return self.limits.body or None
 
     def _read_head(self) -> Event[RequestHead]:
-        data, start, limits = self._data, self._position, self.limits
+        data, start = self._data, self._position
         if start == len(data):
             return NEED_DATA
         if self._section is None or not self._section.begun:
-            # The usual head arrives whole. The one before it was the same, or one match validates it, one splits it.
-            end = data.find(_END, start, start + LONGEST) + len(_END)
-            raw = bytes(data[start:end])
-            head = self._memo.get(raw)
+            head = self._usual_head(data, start)
             if head is not None:
-                self._position = end
-                self._empty_lines = 0
-                self._begin_body(head.framing)
-                return head
-            found = grammar.TIGHT_REQUEST_HEAD.match(data, start, start + limits.head)
-            if found is not None and found.start(6) - start - 2 <= limits.request_line:
-                fields: Fields = grammar.FIELDS.findall(data, *found.span(6))
-                if len(fields) <= limits.fields:
-                    head = self._accept(found, fields)
-                    if found.end() == end:
-                        self._memo.keep(raw, head)
-                    return head
+                return self._begin(head, start + len(head.raw))
         return self._read_head_by_lines()
+
+    def _usual_head(self, data: bytes | bytearray, start: int) -> RequestHead | None:
+        """The head that starts there, if it arrived whole and nothing is unusual about it. Nothing is taken.
+
+        :raises Malformed: it is refused for what it says.
+        """
+        limits, memo = self.limits, self._memo
+        raw = bytes(data[start : data.find(_END, start, start + limits.head) + len(_END)])
+        head = memo.heads.get(raw)
+        if head is not None:
+            self._last = head
+            return head
+        line = grammar.REQUEST_LINE.match(raw)
+        if line is None or line.end() - 2 > limits.request_line:
+            return None
+        lines = raw[line.end() :]
+        is_kept = line[5] != b"0" and line[1] != b"CONNECT"  # what is said below of the fields depends on no more
+        told = memo.fields.get(lines) if is_kept else None
+        if told is None:
+            if grammar.TIGHT_FIELDS.fullmatch(lines) is None:
+                return None
+            fields: Fields = grammar.FIELDS.findall(lines, 0, len(lines) - 2)
+            if len(fields) > limits.fields:
+                return None
+            head = self._accept(line, None, fields)
+        else:
+            head = self._accept(line, told, told.fields)
+        head.arrived(raw)
+        if is_kept and told is None:  # enough for a client who never comes back
+            memo.fields.keep(lines, head.told)
+        else:
+            memo.heads.keep(raw, head)
+        return head
 
     def _read_head_by_lines(self) -> Event[RequestHead]:
         if not self._skip_empty_lines():
@@ -154,7 +175,7 @@ class RequestParser(MessageReader[RequestHead]):
         found = grammar.REQUEST_HEAD.match(self._data, self._position, end)
         if found is None:
             raise Malformed(400, "the head is not one of HTTP/1.1", "RFC 9112 section 2.1")
-        return self._accept(found, split_fields(self._data, *found.span(6)))
+        return self._begin(self._accept(found, None, split_fields(self._data, *found.span(6))), end)
 
     def _skip_empty_lines(self) -> bool:
         """Skip the line ends that some clients send after a body (RFC 9112 section 2.2); True at a head's first byte.
@@ -180,38 +201,29 @@ class RequestParser(MessageReader[RequestHead]):
         self._data, self._position = b"", 0
         return False
 
-    def _accept(self, found: re.Match[bytes], fields: Fields) -> RequestHead:
-        # What follows depends on the match and the limits alone, which is what lets a memo stand for it.
-        method, target, path, query, version = found.group(1, 2, 3, 4, 5)
+    def _accept(self, line: re.Match[bytes], told: RequestFields | None, fields: Fields) -> RequestHead:
+        """The head of this request line and these fields, which were ``told`` of before or are judged now. It depends
+        on them and the limits alone, which is what lets a memo stand for them.
+
+        :raises Malformed: they are refused.
+        """
+        method, target, path, query, version = line.group(1, 2, 3, 4, 5)
         if len(method) > self.limits.method:
             raise Malformed(501, f"a method of more than {self.limits.method} bytes", "RFC 9112 section 3")
         minor = 0 if version == b"0" else 1
-        index = framing.index_fields(fields, is_request=True)
-        asked = None
+        asked = b""
         if path is None or method == b"CONNECT":
             asked, path, query = targets.resolve(method, target)
-        host = self._host(index.get(b"host"), minor)
-        ends = framing.request_framing(index, method, minor, self.limits.body)
-        options = framing.request_options(index, fields)
-        keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
-        expectation = index.get(b"expect")
-        expects = expectation is not None and minor == 1 and expectation.lower() == b"100-continue" and not ends.empty
-        head = RequestHead(
-            method, target, minor, fields, asked or host, path, query, ends, options, keep_alive, expects, None, index
-        )
-        if b"upgrade" in options and minor == 1:
-            head.upgrade = b", ".join(head.get_all(b"upgrade")) or None
-        self._position = found.end()
-        self._empty_lines = 0
-        self._begin_body(ends)
-        return head
+        if told is None:
+            told = framing.request_fields(fields, method, minor, self.limits.body)
+        return RequestHead(method, target, minor, asked or told.host, path, query, told)
 
-    def _host(self, value: bytes | None, minor: int) -> bytes:
-        if value is not None:
-            return targets.host(value)
-        if minor:
-            raise Malformed(400, "no Host field", "RFC 9112 section 3.2")
-        return b""
+    def _begin(self, head: RequestHead, end: int) -> RequestHead:
+        """It ends there, and its body begins."""
+        self._position = end
+        self._empty_lines = 0
+        self._begin_body(head.framing)
+        return head
 
 
 class ResponseParser(MessageReader[ResponseHead]):
@@ -227,10 +239,10 @@ class ResponseParser(MessageReader[ResponseHead]):
 
     __slots__ = ("_interim", "_last", "_memo", "_method", "_section", "_touched", "_tunnel")
 
-    def __init__(self, limits: HttpLimits, memo: HeadMemo[ResponseHead] | None = None) -> None:
+    def __init__(self, limits: HttpLimits, memo: Memo[ResponseHead] | None = None) -> None:
         super().__init__(limits, IDLE)
-        self._memo: HeadMemo[ResponseHead] = HeadMemo() if memo is None else memo
-        self._last: ResponseHead | None = None  # the one of them that came last on this connection
+        self._memo: Memo[ResponseHead] = Memo(RESPONSES) if memo is None else memo
+        self._last: ResponseHead | None = None  # the last on this connection that had come before
         self._section: Section | None = None  # made for the first head that does not arrive whole
         self._method = b""
         self._interim = 0
@@ -265,18 +277,20 @@ class ResponseParser(MessageReader[ResponseHead]):
         self._state = HEAD
 
     def whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
-        """In place of ``feed``, for data that may be one whole response with such a head as came before: that head
-        and the body, and the parser is PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
+        """In place of ``feed``, for data that may be one whole response: its head and the body, and the parser is
+        PAUSED. Where it is anything else, ``None``, and nothing was taken: feed it."""
         if self._state != HEAD or self._position != len(self._data) or self._method in _BODILESS:
             return None
         if self._fault is not None or self._ended:
             return None
         head = self._last
         if head is None or not data.startswith(head.raw):
-            head = self._memo.get(data[: data.find(_END, 0, LONGEST) + len(_END)])
-            if head is None:
+            try:
+                head = self._usual_head(data, 0)
+            except Malformed:
+                return None  # as next_event will say
+            if head is None or head.status < 200:
                 return None
-            self._last = head
         if head.whole != len(data):
             return None
         self._state = OVER
@@ -311,22 +325,33 @@ class ResponseParser(MessageReader[ResponseHead]):
             return self._starve()
         self._touched = True
         if self._section is None or not self._section.begun:
-            end = data.find(_END, start, start + LONGEST) + len(_END)
-            raw = bytes(data[start:end])
-            head = None if self._method in _BODILESS else self._memo.get(raw)
+            head = self._usual_head(data, start)
             if head is not None:
-                self._position = end
-                self._begin_body(head.framing)
-                return head
-            found = grammar.TIGHT_RESPONSE_HEAD.match(data, start, start + self.limits.head)
-            if found is not None:
-                fields: Fields = grammar.FIELDS.findall(data, *found.span(4))
-                if len(fields) <= self.limits.fields:
-                    head = self._accept(found, fields)
-                    if found.end() == end and head.status >= 200 and self._method not in _BODILESS:
-                        self._memo.keep(raw, head)
-                    return head
+                return self._begin(head, start + len(head.raw))
         return self._read_head_by_lines()
+
+    def _usual_head(self, data: bytes | bytearray, start: int) -> ResponseHead | None:
+        """The head that starts there, if it arrived whole and nothing is unusual about it. Nothing is taken.
+
+        :raises Malformed: it is refused for what it says.
+        """
+        plain = self._method not in _BODILESS
+        raw = bytes(data[start : data.find(_END, start, start + self.limits.head) + len(_END)])
+        head = self._memo.get(raw) if plain else None
+        if head is not None:
+            self._last = head
+            return head
+        found = grammar.TIGHT_RESPONSE_HEAD.fullmatch(raw)
+        if found is None:
+            return None
+        fields: Fields = grammar.FIELDS.findall(raw, *found.span(4))
+        if len(fields) > self.limits.fields:
+            return None
+        head = self._accept(found, fields)
+        head.arrived(raw)
+        if plain and head.status >= 200:
+            self._memo.keep(raw, head)
+        return head
 
     def _read_head_by_lines(self) -> Event[ResponseHead]:
         prefix = bytes(self._data[self._position : self._position + len(_PROTOCOL)])
@@ -344,7 +369,7 @@ class ResponseParser(MessageReader[ResponseHead]):
         found = grammar.RESPONSE_HEAD.match(self._data, self._position, end)
         if found is None:
             raise Malformed(502, "the head is not one of HTTP/1.1", "RFC 9112 section 2.1")
-        return self._accept(found, split_fields(self._data, *found.span(4)))
+        return self._begin(self._accept(found, split_fields(self._data, *found.span(4))), end)
 
     def _accept(self, found: re.Match[bytes], fields: Fields) -> ResponseHead:
         minor = 0 if found[1] == b"0" else 1
@@ -354,15 +379,18 @@ class ResponseParser(MessageReader[ResponseHead]):
         options = framing.connection_options(index, fields)
         keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
         keep_alive = keep_alive and ends.kind is not CLOSE
-        head = ResponseHead(minor, status, found[3] or b"", fields, ends, options, keep_alive, index)
-        self._position = found.end()
+        return ResponseHead(minor, status, found[3] or b"", fields, ends, options, keep_alive, index)
+
+    def _begin(self, head: ResponseHead, end: int) -> ResponseHead:
+        """It ends there; what follows begins."""
+        self._position = end
         if head.interim:
             self._count_interim()
-        elif status == 101 or (self._method == b"CONNECT" and status < 300):
+        elif head.status == 101 or (self._method == b"CONNECT" and head.status < 300):
             self._tunnel = True
             self._state = OVER
         else:
-            self._begin_body(ends)
+            self._begin_body(head.framing)
         return head
 
     def _count_interim(self) -> None:

@@ -28,6 +28,17 @@ def request_head(method: bytes, target: bytes, fields: Fields) -> bytes:
     return _head(b"%b %b HTTP/1.1" % (method, target), fields)
 
 
+def request_line(method: bytes, target: bytes) -> bytes:
+    """The first line of such a head.
+
+    :raises ValueError: a part holds CR, LF or NUL, which would let it write lines of its own.
+    """
+    line = b"%b %b HTTP/1.1\r\n" % (method, target)
+    if line.find(b"\r") != len(line) - 2 or line.find(b"\n") != len(line) - 1 or b"\0" in line:
+        raise ValueError("a request line holds CR, LF or NUL; none is written with them")
+    return line
+
+
 def response_head(status: int, reason: bytes, fields: Fields, minor: int = 1) -> bytes:
     """A response head with its empty line (RFC 9112 section 4); ``minor`` is 0 or 1.
 

@@ -32,7 +32,7 @@ class Transcript:
         # Not by __slots__, which a compiled class does not have.
         found = {name: getattr(head, name) for name in dir(head) if not name.startswith("_")}
         self.open_head = {
-            name: value for name, value in found.items() if not callable(value) and name not in ("raw", "whole")
+            name: value for name, value in found.items() if not callable(value) and name not in ("raw", "told", "whole")
         }
         self.body = b""
 

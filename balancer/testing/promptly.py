@@ -1,6 +1,6 @@
 """Bounds on wall time, for machines that stall now and then: what is quick is quick once in a few tries.
 
-What waits for a timer that it should not wait for never is. No test of ours has another bound on wall time.
+What waits for a timer that it should not wait for never is. It bounds nothing from below: that needs no tries.
 """
 
 from collections.abc import Awaitable, Callable

@@ -104,7 +104,11 @@ class AccessLog:
         """Write what is left of the last batch, or else the next one; return whether the sink took all of it."""
         if not self._unsent:
             waiting = self._waiting
-            batch = [waiting.popleft() for _ in range(min(len(waiting), self._batch))]
+            if len(waiting) <= self._batch:
+                batch = list(waiting)
+                waiting.clear()
+            else:
+                batch = [waiting.popleft() for _ in range(self._batch)]
             self._unsent_size = sum([size for _, size in batch])
             written_as = self._format
             self._unsent = b"".join([written_as(record) for record, _ in batch])

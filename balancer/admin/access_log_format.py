@@ -13,7 +13,6 @@ from functools import lru_cache
 from time import gmtime
 
 from balancer.core.record import ConnectionRecord, ExchangeRecord
-from balancer.core.termination import Termination
 from balancer.errors import UnknownName
 
 LONGEST_VALUE = 4096
@@ -120,18 +119,17 @@ def _request(record: ConnectionRecord) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _way(end: Termination | None, listener: str, route: str, upstream: str, backend: str) -> str:
+def _way(end: str, listener: str, route: str, upstream: str, backend: str) -> str:
     """Names of ours, which are few: each of their combinations is written once."""
     return (
-        f"end={'-' if end is None else end.value} listener={_word(listener)} route={_word(route)} "
-        f"upstream={_word(upstream)} backend={_word(backend)}"
+        f"end={end} listener={_word(listener)} route={_word(route)} upstream={_word(upstream)} backend={_word(backend)}"
     )
 
 
 def _digits(seconds: float | None) -> str:
     """Seconds with six digits after the point, as ``.6f`` has them, which takes four times as long; ``-`` for none."""
-    if seconds is None:
-        return "-"
+    if not seconds:
+        return "-" if seconds is None else "0.000000"  # nearly all of them waited for nothing
     if not 0.0 <= seconds < 1e9:  # a clock that was set
         return f"{seconds:.6f}"
     micros = int(seconds * 1e6 + 0.5)
@@ -149,8 +147,9 @@ def _pairs(record: ConnectionRecord) -> str:
         # A generated id is plain, and never comes again.
         plain = name.isalnum() and len(name) <= SHORT
         http = f" host={word(host)} id={name.decode('ascii') if plain else _received_word(name)}"
+    end = record.termination
     return (
-        f"{_way(record.termination, record.listener, record.route, record.upstream, record.backend)} "
+        f"{_way('-' if end is None else end.word, record.listener, record.route, record.upstream, record.backend)} "
         f"attempts={record.attempts} "
         f"queue={_digits(record.queue)} "
         f"connect={_digits(record.connect)} "

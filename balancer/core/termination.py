@@ -8,21 +8,23 @@ from enum import Enum
 
 
 class Termination(Enum):
-    """Why it ended. ``value`` is the word in logs and metrics.
+    """Why it ended.
 
+    :ivar word: ``value``, the word in logs and metrics, without the call that an enum makes of it.
     :ivar status: what the client is answered if no response has begun; 0: nothing can be answered, the client's
         connection is closed or, once a response has begun, aborted.
     :ivar explanation: one line for a person.
     :ivar blame: ``client``, ``backend``, ``balancer`` (limits, configuration, operator) or empty when nobody is.
     """
 
+    word: str
     status: int
     explanation: str
     blame: str
 
     def __new__(cls, word: str, status: int, blame: str, explanation: str) -> "Termination":
         member = object.__new__(cls)
-        member._value_ = word
+        member._value_ = member.word = word
         member.status = status
         member.blame = blame
         member.explanation = explanation

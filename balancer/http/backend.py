@@ -19,9 +19,8 @@ from balancer.core.termination import Termination
 from balancer.errors import BadResponse
 from balancer.http1.heads import EndOfMessage, Fields, ResponseHead
 from balancer.http1.parser import NEED_DATA, PAUSED, ResponseParser
-from balancer.net.flow import BULK, CONSUMER, ENDED, Flow, IConnection, tune
+from balancer.net.flow import BULK, CONSUMER, ENDED, Flow, IConnection, can_half_close, tune
 from balancer.net.splice import Owner, Splice, Splicer
-from balancer.net.tls import can_half_close
 
 if TYPE_CHECKING:
     from balancer.http.bulk import BulkUpload

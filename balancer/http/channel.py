@@ -25,9 +25,8 @@ from balancer.http.plans import Reply
 from balancer.http1.heads import CHUNKED, EndOfMessage, Fields, Framing, RequestHead
 from balancer.http1.parser import NEED_DATA, PAUSED, RequestParser
 from balancer.http1.serialize import chunk, last_chunk, response_head
-from balancer.net.flow import BULK, BUSY, ENDED, HOLD, Flow, IConnection, peer_name, tune
+from balancer.net.flow import BULK, BUSY, ENDED, HOLD, Flow, IConnection, can_half_close, peer_name, tune
 from balancer.net.timers import Timer, nothing
-from balancer.net.tls import can_half_close
 
 if TYPE_CHECKING:
     from balancer.http.factory import ChannelFactory

@@ -8,9 +8,8 @@ and only then is the socket closed. It never decides that a connection is to end
 from collections.abc import Callable
 
 from balancer.core.timeouts import ClientTimeouts
-from balancer.net.flow import BUSY, HOLD, Flow, IConnection, finish
+from balancer.net.flow import BUSY, HOLD, Flow, IConnection, can_half_close, finish
 from balancer.net.timers import Timer, TimerWheel, nothing
-from balancer.net.tls import can_half_close
 
 
 class Closing:

@@ -7,6 +7,7 @@ This module never holds bytes.
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import classImplements
 
 from balancer.net.connection import IConnection as IConnection
@@ -91,6 +92,12 @@ class Flow:
 
 
 classImplements(Flow, IPushProducer)
+
+
+def can_half_close(transport: object) -> bool:
+    """Whether ``loseWriteConnection`` of this transport ends one direction and keeps the other."""
+    # Twisted's TLS only seems to: the call goes through to the socket below and cuts the stream without a word.
+    return not isinstance(transport, TLSMemoryBIOProtocol) and hasattr(transport, "loseWriteConnection")
 
 
 def finish(transport: ITCPTransport) -> None:

@@ -96,12 +96,6 @@ def is_tls(transport: object) -> bool:
     return isinstance(transport, TlsStream | TLSMemoryBIOProtocol)
 
 
-def can_half_close(transport: object) -> bool:
-    """Whether ``loseWriteConnection`` of this transport ends one direction and keeps the other."""
-    # Twisted's TLS only seems to: the call goes through to the socket below and cuts the stream without a word.
-    return not isinstance(transport, TLSMemoryBIOProtocol) and hasattr(transport, "loseWriteConnection")
-
-
 @implementer(IOpenSSLClientConnectionCreator)
 class _Unverified:
     """TLS that accepts any certificate: for an operator who asked for it in so many words."""

@@ -171,7 +171,8 @@ class UvloopStream(UvloopConsumer):
     def _opened(self) -> None:
         """uvloop's coroutine is to come to its end."""
         opening, self._opening = self._opening, None
-        self.reactor.opened(opening)
+        if opening is not None:
+            self.reactor.opened(opening)
 
     def build(self) -> IProtocol | None:
         """Make the protocol (the children do); ``None`` closes the connection."""

@@ -12,9 +12,8 @@ from balancer.core.record import ConnectionRecord
 from balancer.core.relay import Relay, Step
 from balancer.core.termination import Termination
 from balancer.core.traits import ConnectionTraits
-from balancer.net.flow import BULK, CHUNK, HOLD, keep_alive, peer_name, tune
+from balancer.net.flow import BULK, CHUNK, HOLD, can_half_close, keep_alive, peer_name, tune
 from balancer.net.timers import Timer, nothing
-from balancer.net.tls import can_half_close
 from balancer.tcp.opening import Opening
 from balancer.tcp.side import Side, discard
 

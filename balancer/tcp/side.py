@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITran
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection, finish
+from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection, can_half_close, finish
 from balancer.net.splice import FULL, Splice
-from balancer.net.tls import can_half_close, is_tls
+from balancer.net.tls import is_tls
 
 
 class Pair(Structure):

@@ -20,7 +20,8 @@ from balancer.core.lease import Outcome
 from balancer.core.tls import BackendTls
 from balancer.errors import TlsSettingsError
 from balancer.net.connector import Attempt, Connector
-from balancer.net.tls import TlsClient, TlsClients, can_half_close
+from balancer.net.flow import can_half_close
+from balancer.net.tls import TlsClient, TlsClients
 from balancer.testing.certificates import Authority
 from balancer.testing.transports import Wire, flush
 

@@ -18,10 +18,10 @@ from balancer.core.record import ConnectionRecord
 from balancer.core.termination import Termination
 from balancer.core.tls import ListenerTls
 from balancer.net.certificates import ServerTls
-from balancer.net.flow import IConnection
+from balancer.net.flow import IConnection, can_half_close
 from balancer.net.listen import ConnectionLimit
 from balancer.net.timers import TimerWheel
-from balancer.net.tls import can_half_close, is_tls
+from balancer.net.tls import is_tls
 from balancer.net.tls_server import TlsFactory
 from balancer.testing.certificates import Authority
 from balancer.testing.transports import Wire, flush

@@ -3,19 +3,27 @@
 Each rule is a function from a configuration to mistakes. Nothing here looks at a file or at the network.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.wording import Path, nearest, shown
+from balancer.core.client_hello import LIMIT
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import is_literal, join_address, split_address
+from balancer.core.route_spec import RouteSpec
 from balancer.core.routing import shadowed
+from balancer.core.sni import shadowed_names
+from balancer.core.timeouts import ClientTimeouts
 from balancer.http1.limits import HttpLimits
 
 ENCRYPTED = ("ssl", "tls", "txsni")
 """Kinds of endpoints that end TLS themselves: Twisted's own, and those of txsni."""
+
+PASSTHROUGH = "tls-passthrough"
+_OF_HELLOS = ("sni", "alpn")
+_OF_REQUESTS = ("host", "path", "path_prefix", "path_regex", "methods", "headers")
 
 Rule = Callable[[Configuration], Iterator[Mistake]]
 
@@ -73,18 +81,17 @@ def _targets(configuration: Configuration) -> Iterator[Mistake]:
         path: Path = ("listener", name)
         keys: tuple[Path, ...] = tuple((*path, key) for key in ("to", "route", "mode"))
         if listener.mode == "tcp" and listener.route:
-            yield Mistake(
-                path=(*path, "route"), found='routes in mode "tcp"', allowed='"to", or mode = "http"', about=keys
-            )
-        elif listener.mode == "tcp" and (unread := _of_http_only(listener)):
+            allowed = '"to", or mode = "http", or mode = "tls-passthrough" (by the name asked for in TLS)'
+            yield Mistake(path=(*path, "route"), found='routes in mode "tcp"', allowed=allowed, about=keys)
+        elif listener.mode != "http" and (unread := _of_http_only(listener)):
             yield Mistake(
                 path=(*path, unread),
-                found='a table that mode "tcp", which does not look into the bytes, never reads',
+                found=f'a table that mode "{listener.mode}", which does not look into the bytes, never reads',
                 allowed='nothing, or mode = "http"',
                 about=((*path, unread), (*path, "mode")),
             )
         elif not listener.to and (listener.mode == "tcp" or not listener.route):
-            allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode == "http")
+            allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode != "tcp")
             yield Mistake(path=path, found="a listener that sends nowhere", allowed=allowed, about=keys)
 
 
@@ -99,6 +106,9 @@ def _secured(configuration: Configuration) -> Iterator[Mistake]:
     """TLS is ended once, and in mode http the protocol is ours to say."""
     for name, listener in configuration.listener.items():
         path: Path = ("listener", name, "tls")
+        if listener.mode == PASSTHROUGH:
+            yield from _passed_through(("listener", name), listener)
+            continue
         if listener.tls is None:
             continue
         if place(listener.listen).kind in ENCRYPTED:
@@ -113,6 +123,48 @@ def _secured(configuration: Configuration) -> Iterator[Mistake]:
             found = f'{shown(listener.tls.alpn[0])} in mode "http"'
             allowed = 'no such key (mode http says "http/1.1" by itself), or mode = "tcp"'
             yield Mistake(path=key, found=found, allowed=allowed, about=(key, ("listener", name, "mode")))
+
+
+def _passed_through(path: Path, listener: ListenerConfig) -> Iterator[Mistake]:
+    """Who passes TLS through does not end it."""
+    mode = (*path, "mode")
+    if listener.tls is not None:
+        allowed = 'no such table (the servers end TLS), or mode = "tcp" (it is ended here)'
+        yield Mistake(
+            path=(*path, "tls"), found=f'certificates in mode "{PASSTHROUGH}"', allowed=allowed, about=((*path, "tls"), mode)
+        )
+    if place(listener.listen).kind in ENCRYPTED:
+        yield Mistake(
+            path=(*path, "listen"),
+            found=f'{shown(listener.listen)}, which ends TLS, in mode "{PASSTHROUGH}"',
+            allowed='a plain endpoint, for example "tcp:443"',
+            about=((*path, "listen"), mode),
+        )
+
+
+def _hellos(configuration: Configuration) -> Iterator[Mistake]:
+    """What is about ClientHellos stands where they are read, and what is about requests where those are."""
+    for name, listener in configuration.listener.items():
+        path: Path = ("listener", name)
+        passing = listener.mode == PASSTHROUGH
+        keys: list[Path] = [] if passing else _about_hellos(path, listener)
+        for index, route in enumerate(listener.route if listener.mode != "tcp" else ()):
+            foreign = _OF_REQUESTS if passing else _OF_HELLOS
+            keys += [(*path, "route", index, key) for key in foreign if getattr(route, key)]
+        for key in keys:
+            yield Mistake(
+                path=key,
+                found=f'a key that means nothing in mode "{listener.mode}"',
+                allowed='"sni", "alpn", or nothing' if passing else f'nothing, or mode = "{PASSTHROUGH}"',
+                about=(key, (*path, "mode")),
+            )
+
+
+def _about_hellos(path: Path, listener: ListenerConfig) -> list[Path]:
+    """The listener's keys about ClientHellos that say something."""
+    standard = ClientTimeouts().client_hello
+    late: list[Path] = [(*path, "timeouts", "client_hello")] if listener.timeouts.client_hello != standard else []
+    return late + [(*path, "max_client_hello")] * (listener.max_client_hello != LIMIT)
 
 
 def _ports(configuration: Configuration) -> Iterator[Mistake]:
@@ -159,7 +211,9 @@ def _probed_addresses(configuration: Configuration) -> Iterator[Mistake]:
 def _reachable_routes(configuration: Configuration) -> Iterator[Mistake]:
     """No route that never gets a request."""
     for name, listener in configuration.listener.items():
-        for later, earlier in shadowed(listener.route):
+        same: Callable[[Sequence[RouteSpec]], list[tuple[int, int]]]
+        same = shadowed_names if listener.mode == PASSTHROUGH else shadowed
+        for later, earlier in same(listener.route):
             path: Path = ("listener", name, "route", later)
             yield Mistake(
                 path=path,
@@ -192,4 +246,13 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _secured, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (
+    _targets,
+    _secured,
+    _hellos,
+    _ports,
+    _servers,
+    _probed_addresses,
+    _reachable_routes,
+    _ordered_times,
+)

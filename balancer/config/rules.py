@@ -131,7 +131,10 @@ def _passed_through(path: Path, listener: ListenerConfig) -> Iterator[Mistake]:
     if listener.tls is not None:
         allowed = 'no such table (the servers end TLS), or mode = "tcp" (it is ended here)'
         yield Mistake(
-            path=(*path, "tls"), found=f'certificates in mode "{PASSTHROUGH}"', allowed=allowed, about=((*path, "tls"), mode)
+            path=(*path, "tls"),
+            found=f'certificates in mode "{PASSTHROUGH}"',
+            allowed=allowed,
+            about=((*path, "tls"), mode),
         )
     if place(listener.listen).kind in ENCRYPTED:
         yield Mistake(

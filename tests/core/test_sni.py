@@ -64,8 +64,12 @@ class TableTests(SynchronousTestCase):
 
     def test_names_of_routes(self) -> None:
         """What a route is called where it was not named."""
-        self.assertEqual([r.name for r in TABLE.routes][:4], ["*", "*.example.com", "*.example.com h2", "*.a.example.com"])
-        self.assertEqual([r.name for r in TABLE.routes][4:], ["www.example.com,Shop.Example.COM.", '""', "* acme-tls/1"])
+        self.assertEqual(
+            [r.name for r in TABLE.routes][:4], ["*", "*.example.com", "*.example.com h2", "*.a.example.com"]
+        )
+        self.assertEqual(
+            [r.name for r in TABLE.routes][4:], ["www.example.com,Shop.Example.COM.", '""', "* acme-tls/1"]
+        )
         self.assertEqual(repr(TABLE), "<SniTable of 7 routes>")
 
 
@@ -108,5 +112,12 @@ class SpecTests(SynchronousTestCase):
 
     def test_shadowed(self) -> None:
         """A name with the same protocols in an earlier route never gets there."""
-        specs = [route("a", "x", "y"), route("b", "Y."), route("c", "y", alpn=("h2",)), route("d"), route("e"), route("f", "")]
+        specs = [
+            route("a", "x", "y"),
+            route("b", "Y."),
+            route("c", "y", alpn=("h2",)),
+            route("d"),
+            route("e"),
+            route("f", ""),
+        ]
         self.assertEqual(shadowed_names(specs), [(1, 0), (4, 3)])

@@ -25,7 +25,9 @@ class Connections(SynchronousTestCase):
 
     def test_a_name_asked_for(self) -> None:
         """Where TLS passes through, the name it asks for is the host; without one a selector has no key."""
-        self.assertEqual(self.answers(HelloTraits("192.0.2.1", b"a.example")), ["192.0.2.1", None, b"a.example", *[None] * 3])
+        self.assertEqual(
+            self.answers(HelloTraits("192.0.2.1", b"a.example")), ["192.0.2.1", None, b"a.example", *[None] * 3]
+        )
         self.assertEqual(self.answers(HelloTraits(None, b"")), [None] * 6)
 
     def test_nothing(self) -> None:

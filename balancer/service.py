@@ -280,7 +280,7 @@ class BalancerService(Service):
     def _live(
         self, old: LiveUpstream | None, name: str, config: UpstreamConfig, tls: TlsClients | None
     ) -> LiveUpstream:
-        if old is not None and old.config == config:
+        if old is not None and old.config == config and _print(old.tls) == _print(tls):
             return old
         return LiveUpstream(config, self.registry.upstream(name), tls, self._connector, self._timers)
 
@@ -359,3 +359,8 @@ class BalancerService(Service):
     def _log_record(self, record: ConnectionRecord) -> None:
         if self.access_log is not None:
             self.access_log.log(record)
+
+
+def _print(tls: TlsClients | None) -> bytes:
+    """What tells TLS with renewed files from that before."""
+    return tls.fingerprint if tls is not None else b""

@@ -125,6 +125,17 @@ def _secured(configuration: Configuration) -> Iterator[Mistake]:
             yield Mistake(path=key, found=found, allowed=allowed, about=(key, ("listener", name, "mode")))
 
 
+def _keys_with_certificates(configuration: Configuration) -> Iterator[Mistake]:
+    """A key belongs to a certificate."""
+    for name, upstream in configuration.upstream.items():
+        for table, settings in (("tls", upstream.tls), ("check", upstream.check)):
+            if getattr(settings, "key", "") and not getattr(settings, "certificate", ""):
+                path: Path = ("upstream", name, table, "key")
+                yield Mistake(
+                    path=path, found='a key without "certificate"', allowed='"certificate" beside it', about=(path,)
+                )
+
+
 def _passed_through(path: Path, listener: ListenerConfig) -> Iterator[Mistake]:
     """Who passes TLS through does not end it."""
     mode = (*path, "mode")
@@ -253,6 +264,7 @@ _RULES: tuple[Rule, ...] = (
     _targets,
     _secured,
     _hellos,
+    _keys_with_certificates,
     _ports,
     _servers,
     _probed_addresses,

@@ -107,6 +107,7 @@ def shadowed_names(specs: Sequence[RouteSpec]) -> list[tuple[int, int]]:
     seen: dict[object, int] = {}
     pairs = []
     for index, spec in enumerate(specs):
+        keys: list[tuple[str | None, frozenset[str]]]
         keys = [(name, frozenset(spec.alpn)) for name in map(checked_sni, spec.sni)] or [(None, frozenset(spec.alpn))]
         taken = next((seen[key] for key in keys if key in seen), None)
         if taken is not None:

@@ -27,7 +27,7 @@ from balancer.testing.hellos import (
 )
 
 MUTATIONS = 20_000
-"""Random changes tried here. ``mutate(1_000_000, seed)`` takes a minute or two, and was run when the reader was written."""
+"""Random changes tried here; ``mutate(1_000_000, seed)`` was run when the reader was written."""
 
 Reading = tuple[bytes, tuple[bytes, ...], bool] | tuple[str, int | None] | None
 

@@ -280,8 +280,10 @@ class BalancerService(Service):
     def _live(
         self, old: LiveUpstream | None, name: str, config: UpstreamConfig, tls: TlsClients | None
     ) -> LiveUpstream:
-        if old is not None and old.config == config and _print(old.tls) == _print(tls):
-            return old
+        if old is not None and old.config == config:
+            if old.tls is None or tls is None or old.tls.fingerprint == tls.fingerprint:
+                return old
+            self.log.info("upstream '{name}' has new authorities or a new certificate of ours", name=name)
         return LiveUpstream(config, self.registry.upstream(name), tls, self._connector, self._timers)
 
     def _start_behind(self) -> None:
@@ -359,8 +361,3 @@ class BalancerService(Service):
     def _log_record(self, record: ConnectionRecord) -> None:
         if self.access_log is not None:
             self.access_log.log(record)
-
-
-def _print(tls: TlsClients | None) -> bytes:
-    """What tells TLS with renewed files from that before."""
-    return tls.fingerprint if tls is not None else b""

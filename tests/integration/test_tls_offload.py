@@ -214,6 +214,15 @@ class OriginateTests(OffloadTestCase):
         balancer.wait_for("upstream 'servers' has new")
         self.assertEqual(line_through(balancer.addresses["in"]), b"olleh")
 
+    def test_checks_show_a_certificate(self) -> None:
+        """A check with our certificate passes at a server that demands one; without it the server is down."""
+        demand = ["-CAfile", self.authority.file, "-Verify", "1", "-verify_return_error", "-tls1_2"]
+        check = f'check = {{ type = "tls", tls_name = "server.example", ca = "{self.authority.file}", fall = 1%s }}'
+        for shown, words in ((f', certificate = "{self.client}"', "is up"), ("", "is down")):
+            text = LISTENER.format(address=self.openssl(*demand), more="").replace('check = "none"', check % shown)
+            with BalancerProcess(config=text) as balancer:
+                balancer.wait_for(words)
+
     def test_haproxy_as_server(self) -> None:
         """HAProxy ends our TLS, and demands our certificate."""
         bind = f"ssl crt {self.server} ca-file {self.authority.file} verify required"

@@ -8,22 +8,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
+from balancer.config.tls_rules import ENCRYPTED, PASSTHROUGH, hellos, keys_with_certificates, passed_through
 from balancer.config.wording import Path, nearest, shown
-from balancer.core.client_hello import LIMIT
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import is_literal, join_address, split_address
 from balancer.core.route_spec import RouteSpec
 from balancer.core.routing import shadowed
 from balancer.core.sni import shadowed_names
-from balancer.core.timeouts import ClientTimeouts
 from balancer.http1.limits import HttpLimits
-
-ENCRYPTED = ("ssl", "tls", "txsni")
-"""Kinds of endpoints that end TLS themselves: Twisted's own, and those of txsni."""
-
-PASSTHROUGH = "tls-passthrough"
-_OF_HELLOS = ("sni", "alpn")
-_OF_REQUESTS = ("host", "path", "path_prefix", "path_regex", "methods", "headers")
 
 Rule = Callable[[Configuration], Iterator[Mistake]]
 
@@ -106,10 +98,7 @@ def _secured(configuration: Configuration) -> Iterator[Mistake]:
     """TLS is ended once, and in mode http the protocol is ours to say."""
     for name, listener in configuration.listener.items():
         path: Path = ("listener", name, "tls")
-        if listener.mode == PASSTHROUGH:
-            yield from _passed_through(("listener", name), listener)
-            continue
-        if listener.tls is None:
+        if listener.tls is None or listener.mode == PASSTHROUGH:
             continue
         if place(listener.listen).kind in ENCRYPTED:
             yield Mistake(
@@ -123,62 +112,6 @@ def _secured(configuration: Configuration) -> Iterator[Mistake]:
             found = f'{shown(listener.tls.alpn[0])} in mode "http"'
             allowed = 'no such key (mode http says "http/1.1" by itself), or mode = "tcp"'
             yield Mistake(path=key, found=found, allowed=allowed, about=(key, ("listener", name, "mode")))
-
-
-def _keys_with_certificates(configuration: Configuration) -> Iterator[Mistake]:
-    """A key belongs to a certificate."""
-    for name, upstream in configuration.upstream.items():
-        for table, settings in (("tls", upstream.tls), ("check", upstream.check)):
-            if getattr(settings, "key", "") and not getattr(settings, "certificate", ""):
-                path: Path = ("upstream", name, table, "key")
-                yield Mistake(
-                    path=path, found='a key without "certificate"', allowed='"certificate" beside it', about=(path,)
-                )
-
-
-def _passed_through(path: Path, listener: ListenerConfig) -> Iterator[Mistake]:
-    """Who passes TLS through does not end it."""
-    mode = (*path, "mode")
-    if listener.tls is not None:
-        allowed = 'no such table (the servers end TLS), or mode = "tcp" (it is ended here)'
-        yield Mistake(
-            path=(*path, "tls"),
-            found=f'certificates in mode "{PASSTHROUGH}"',
-            allowed=allowed,
-            about=((*path, "tls"), mode),
-        )
-    if place(listener.listen).kind in ENCRYPTED:
-        yield Mistake(
-            path=(*path, "listen"),
-            found=f'{shown(listener.listen)}, which ends TLS, in mode "{PASSTHROUGH}"',
-            allowed='a plain endpoint, for example "tcp:443"',
-            about=((*path, "listen"), mode),
-        )
-
-
-def _hellos(configuration: Configuration) -> Iterator[Mistake]:
-    """What is about ClientHellos stands where they are read, and what is about requests where those are."""
-    for name, listener in configuration.listener.items():
-        path: Path = ("listener", name)
-        passing = listener.mode == PASSTHROUGH
-        keys: list[Path] = [] if passing else _about_hellos(path, listener)
-        for index, route in enumerate(listener.route if listener.mode != "tcp" else ()):
-            foreign = _OF_REQUESTS if passing else _OF_HELLOS
-            keys += [(*path, "route", index, key) for key in foreign if getattr(route, key)]
-        for key in keys:
-            yield Mistake(
-                path=key,
-                found=f'a key that means nothing in mode "{listener.mode}"',
-                allowed='"sni", "alpn", or nothing' if passing else f'nothing, or mode = "{PASSTHROUGH}"',
-                about=(key, (*path, "mode")),
-            )
-
-
-def _about_hellos(path: Path, listener: ListenerConfig) -> list[Path]:
-    """The listener's keys about ClientHellos that say something."""
-    standard = ClientTimeouts().client_hello
-    late: list[Path] = [(*path, "timeouts", "client_hello")] if listener.timeouts.client_hello != standard else []
-    return late + [(*path, "max_client_hello")] * (listener.max_client_hello != LIMIT)
 
 
 def _ports(configuration: Configuration) -> Iterator[Mistake]:
@@ -263,8 +196,9 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
 _RULES: tuple[Rule, ...] = (
     _targets,
     _secured,
-    _hellos,
-    _keys_with_certificates,
+    passed_through,
+    hellos,
+    keys_with_certificates,
     _ports,
     _servers,
     _probed_addresses,

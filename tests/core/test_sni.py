@@ -1,5 +1,7 @@
 """Routes by the name and the protocols in a ClientHello."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.core.client_hello import ClientHello
@@ -71,6 +73,49 @@ class TableTests(SynchronousTestCase):
             [r.name for r in TABLE.routes][4:], ["www.example.com,Shop.Example.COM.", '""', "* acme-tls/1"]
         )
         self.assertEqual(repr(TABLE), "<SniTable of 7 routes>")
+
+
+LABELS = st.sampled_from(("a", "b", "c"))
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
+PROTOCOLS = st.lists(st.sampled_from(("h2", "x")), max_size=2, unique=True).map(tuple)
+ROUTES = st.lists(
+    st.tuples(st.lists(NAMES | NAMES.map("*.".__add__) | st.just(""), max_size=2).map(tuple), PROTOCOLS), max_size=8
+)
+
+
+def plainly(routes: list[tuple[tuple[str, ...], tuple[str, ...]]], name: str, offered: tuple[str, ...]) -> int | None:
+    """The rules word by word: the best of all that match."""
+
+    def rank(sni: str | None) -> int | None:
+        """How exact a name is, the smallest first."""
+        if sni is None:
+            return 1000
+        if sni == name:
+            return 0
+        return 500 - len(sni) if sni.startswith("*.") and name.endswith(sni[1:]) else None
+
+    matching = [
+        (place, not protocols, index)
+        for index, (names, protocols) in enumerate(routes)
+        if not protocols or set(protocols) & set(offered)
+        for place in map(rank, names or (None,))
+        if place is not None
+    ]
+    return min(matching)[2] if matching else None
+
+
+class LawTests(SynchronousTestCase):
+    """The table and the rules."""
+
+    @given(ROUTES, NAMES | st.just(""), PROTOCOLS)
+    def test_the_table_is_the_rules(
+        self, routes: list[tuple[tuple[str, ...], tuple[str, ...]]], name: str, offered: tuple[str, ...]
+    ) -> None:
+        """Whatever the routes, a client meets the one that the rules name."""
+        specs = [route(str(index), *names, alpn=protocols) for index, (names, protocols) in enumerate(routes)]
+        found = SniTable(specs).match(hello(name, *offered))
+        expected = plainly(routes, name, offered)
+        self.assertEqual(found.spec.to if found else None, None if expected is None else str(expected))
 
 
 class RefusalTests(SynchronousTestCase):

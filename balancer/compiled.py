@@ -12,6 +12,7 @@ MODULES = (
     "balancer.admin.access_log_format",
     "balancer.core.addresses",
     "balancer.core.admission",
+    "balancer.core.client_hello",
     "balancer.core.events",
     "balancer.core.forwarded",
     "balancer.core.headers",
@@ -32,6 +33,7 @@ MODULES = (
     "balancer.core.selection.leastconn",
     "balancer.core.selection.peak_ewma",
     "balancer.core.selection.roundrobin",
+    "balancer.core.sni",
     "balancer.core.tiers",
     "balancer.core.traits",
     "balancer.core.upstream",
@@ -69,6 +71,7 @@ MODULES = (
     "balancer.net.uvloop_transport",
     "balancer.tcp.connection",
     "balancer.tcp.opening",
+    "balancer.tcp.passthrough",
     "balancer.tcp.side",
 )
 """What each request or connection runs through. Not in it: what pydantic reads, what subclasses Twisted's own classes,

@@ -118,6 +118,25 @@ class RequestRefused(BalancerError):
         return f"RequestRefused({self.status}, {self.reason!r}, {self.section!r})"
 
 
+class ClientHelloRefused(BalancerError):
+    """A client of TLS passthrough sent no ClientHello, or none that can be routed.
+
+    :ivar reason: what was found, for the log.
+    :ivar alert: the TLS alert to answer with (RFC 8446 section 6.2); ``None`` where it speaks no TLS, and so would not
+        understand one.
+    :ivar section: the rule's source.
+    """
+
+    def __init__(self, reason: str, alert: int | None, section: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.alert = alert
+        self.section = section
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.section})" if self.section else self.reason
+
+
 class BadResponse(BalancerError):
     """The backend sent what is not an HTTP response, or only a part of one.
 

@@ -4,7 +4,7 @@ Part of the composition root: the one place that knows the modes. It never serve
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -17,6 +17,7 @@ from balancer.core.forwarded import Forwarding, random_ids
 from balancer.core.model import join_address
 from balancer.core.record import ConnectionRecord
 from balancer.core.routing import RouteTable
+from balancer.core.sni import SniTable
 from balancer.errors import ListenError
 from balancer.http.factory import ChannelFactory
 from balancer.http.settings import HttpSettings
@@ -28,6 +29,8 @@ from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls_server import TlsFactory
 from balancer.tcp.factory import ForwardingFactory
+from balancer.tcp.passthrough import Passthrough, Target
+from balancer.tcp.passthrough_factory import PassthroughFactory
 from balancer.tcp.settings import TcpSettings
 
 log = Logger()
@@ -114,6 +117,8 @@ class OpenListener:
         if isinstance(self._factory, ChannelFactory):
             self._factory.settings = http_settings(self.name, self.config, self._shared, upstreams)
             self._factory.limit.maximum = config.max_connections
+        elif isinstance(self._factory, PassthroughFactory):
+            self._factory.configure(self._passthrough(upstreams), self._tcp())
         else:
             target = upstreams[config.to]
             self._factory.configure(target.upstream, self._tcp(target), target.tls)
@@ -153,13 +158,17 @@ class OpenListener:
             mode=self.config.mode if self.config.tls is None else f"{self.config.mode} over TLS",
         )
 
-    def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory:
+    def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory | PassthroughFactory:
         if self.config.mode == "http":
             return ChannelFactory(
                 http_settings(self.name, self.config, self._shared, upstreams),
                 max_connections=self.config.max_connections,
             )
-        target, shared = upstreams[self.config.to], self._shared
+        shared = self._shared
+        if self.config.mode == "tls-passthrough":
+            routing = self._passthrough(upstreams)
+            return PassthroughFactory(routing, shared.connector, shared.timers, self._tcp(), wall=shared.wall)
+        target = upstreams[self.config.to]
         return ForwardingFactory(
             target.upstream, shared.connector, shared.timers, self._tcp(target), tls=target.tls, wall=shared.wall
         )
@@ -174,18 +183,27 @@ class OpenListener:
             log=self._shared.log,
         )
 
-    def _tcp(self, target: LiveUpstream) -> TcpSettings:
-        return TcpSettings(
+    def _passthrough(self, upstreams: Mapping[str, LiveUpstream]) -> Passthrough:
+        """The TLS that an upstream may have is for other listeners and the probes: here the client brings its own."""
+        config = self.config
+        targets = {name: Target(upstreams[name].upstream, self._tcp(upstreams[name])) for name in config.upstreams}
+        return Passthrough(SniTable(config.route), targets, config.to, config.max_client_hello, self._shared.random)
+
+    def _tcp(self, target: LiveUpstream | None = None) -> TcpSettings:
+        """The settings, with the upstream's where it is known."""
+        settings = TcpSettings(
             name=self.name,
             timeouts=self.config.timeouts,
-            backend_timeouts=target.config.timeouts,
             max_connections=self.config.max_connections,
             buffer=self.config.buffer,
-            max_tries=target.config.retry.connects,
             splice=self.config.splice,
             splicer=self._shared.splicer,
             log=self._shared.log,
         )
+        if target is None:
+            return settings
+        policy = target.config
+        return replace(settings, backend_timeouts=policy.timeouts, max_tries=policy.retry.connects)
 
 
 async def succeed(new: OpenListener, old: OpenListener) -> bool:

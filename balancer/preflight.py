@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from balancer.config.schema import Configuration
-from balancer.core.tls import BackendTls
 from balancer.errors import BalancerError, ListenError, PreflightError, TlsSettingsError
 from balancer.health.settings import SecureCheckSettings
 from balancer.net.listen import readable
@@ -29,18 +28,18 @@ def preflight(configuration: Configuration, reactor: Any, now: float) -> tuple[s
         found = tls_material(configuration).remarks(now)
     except TlsSettingsError as error:
         missing += error.problems
-    missing += [str(error) for error in (*_authorities_of_checks(configuration), *_endpoints(configuration, reactor))]
+    missing += [str(error) for error in (*_files_of_checks(configuration), *_endpoints(configuration, reactor))]
     if missing:
         raise PreflightError("\n".join(missing))
     return found
 
 
-def _authorities_of_checks(configuration: Configuration) -> Iterator[BalancerError]:
-    """The files of authorities that checks have."""
+def _files_of_checks(configuration: Configuration) -> Iterator[BalancerError]:
+    """The files of authorities and certificates that checks have."""
     for name, upstream in configuration.upstream.items():
         if isinstance(upstream.check, SecureCheckSettings):
             try:
-                TlsClients(BackendTls(verify=upstream.check.verify, ca=upstream.check.ca))
+                TlsClients(upstream.check.backend_tls)
             except TlsSettingsError as error:
                 yield error.within(f'upstream "{name}", its check')
 

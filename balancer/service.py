@@ -281,7 +281,9 @@ class BalancerService(Service):
         self, old: LiveUpstream | None, name: str, config: UpstreamConfig, tls: TlsClients | None
     ) -> LiveUpstream:
         if old is not None and old.config == config:
-            return old
+            if old.tls is None or tls is None or old.tls.fingerprint == tls.fingerprint:
+                return old
+            self.log.info("upstream '{name}' has new authorities or a new certificate of ours", name=name)
         return LiveUpstream(config, self.registry.upstream(name), tls, self._connector, self._timers)
 
     def _start_behind(self) -> None:

@@ -3,7 +3,9 @@
 Part of the composition root. It never decides what to do about it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from balancer.config.schema import Configuration, ListenerConfig
 from balancer.errors import TlsSettingsError
@@ -30,9 +32,11 @@ class TlsMaterial:
 
         :param now: seconds since the epoch.
         """
-        return tuple(
-            f'listener "{name}": {remark}' for name, server in self.servers.items() for remark in server.remarks(now)
-        )
+        found: Iterator[tuple[str, TlsClients | ServerTls]]
+        ours = ((f'upstream "{name}"', client) for name, client in self.clients.items())
+        theirs = ((f'listener "{name}"', server) for name, server in self.servers.items())
+        found = chain(ours, theirs)
+        return tuple(f"{where}: {remark}" for where, tls in found for remark in tls.remarks(now))
 
 
 def tls_material(configuration: Configuration) -> TlsMaterial:

@@ -60,10 +60,12 @@ class PreflightTests(SynchronousTestCase):
                         "b": UpstreamConfig(servers=SERVERS, check=HttpCheckSettings(ca="/none/b.pem")),
                         "c": UpstreamConfig(servers=SERVERS, check=TlsCheckSettings(ca="/none/c.pem", verify=False)),
                         "d": UpstreamConfig(servers=SERVERS, check=None),
+                        "e": UpstreamConfig(servers=SERVERS, check=TlsCheckSettings(certificate="/none/e.pem")),
                     }
                 )
             )
-        self.assertEqual(len(found), 2)
+        self.assertEqual(len(found), 3)
+        self.assertIn('upstream "e", its check: tls.certificate = "/none/e.pem" cannot be read', found[2])
         self.assertIn('upstream "a": ca', found[0])
         self.assertIn('upstream "b", its check: ca = "/none/b.pem" cannot be read', found[1])
 

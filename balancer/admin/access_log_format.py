@@ -110,10 +110,15 @@ def _tcp_line(listener: str) -> str:
     return _between_quotes(b"TCP %b -" % _cut(_utf8(listener)))
 
 
+def _tls_line(listener: str, name: bytes) -> str:
+    """With the name that was asked for."""
+    return _between_quotes(b"TCP %b %b" % (_cut(_utf8(listener)), name))
+
+
 def _request(record: ConnectionRecord) -> str:
     """The request line, or for a TCP connection a line of the same three parts."""
     if not isinstance(record, ExchangeRecord):
-        return _tcp_line(record.listener)
+        return _tls_line(record.listener, record.sni) if record.sni else _tcp_line(record.listener)
     line = _known_request if len(record.target) <= SHORT else _request_line
     return line(record.method, record.target, record.minor)
 
@@ -226,6 +231,8 @@ def as_json(record: ConnectionRecord) -> bytes:
             "referer": _text(record.referer),
             "user_agent": _text(record.user_agent),
         }
+    else:
+        members["sni"] = _text(record.sni)
     members["decisions"] = record.decisions
     return _to_json(members).encode("ascii") + b"\n"
 

@@ -37,7 +37,7 @@ def default_balances(configuration: Configuration) -> dict[str, str]:
     for listener in configuration.listener.values():
         for name in listener.upstreams:
             modes.setdefault(name, set()).add(listener.mode)
-    return {name: TCP_BALANCE if modes.get(name) == {"tcp"} else BALANCE for name in configuration.upstream}
+    return {name: BALANCE if "http" in modes.get(name, {"http"}) else TCP_BALANCE for name in configuration.upstream}
 
 
 def _completed(upstream: UpstreamConfig, balance: str, vocabulary: Vocabulary) -> UpstreamConfig:

@@ -3,19 +3,19 @@
 Each rule is a function from a configuration to mistakes. Nothing here looks at a file or at the network.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
+from balancer.config.tls_rules import ENCRYPTED, PASSTHROUGH, hellos, keys_with_certificates, passed_through
 from balancer.config.wording import Path, nearest, shown
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import is_literal, join_address, split_address
+from balancer.core.route_spec import RouteSpec
 from balancer.core.routing import shadowed
+from balancer.core.sni import shadowed_names
 from balancer.http1.limits import HttpLimits
-
-ENCRYPTED = ("ssl", "tls", "txsni")
-"""Kinds of endpoints that end TLS themselves: Twisted's own, and those of txsni."""
 
 Rule = Callable[[Configuration], Iterator[Mistake]]
 
@@ -73,18 +73,17 @@ def _targets(configuration: Configuration) -> Iterator[Mistake]:
         path: Path = ("listener", name)
         keys: tuple[Path, ...] = tuple((*path, key) for key in ("to", "route", "mode"))
         if listener.mode == "tcp" and listener.route:
-            yield Mistake(
-                path=(*path, "route"), found='routes in mode "tcp"', allowed='"to", or mode = "http"', about=keys
-            )
-        elif listener.mode == "tcp" and (unread := _of_http_only(listener)):
+            allowed = '"to", or mode = "http", or mode = "tls-passthrough" (by the name asked for in TLS)'
+            yield Mistake(path=(*path, "route"), found='routes in mode "tcp"', allowed=allowed, about=keys)
+        elif listener.mode != "http" and (unread := _of_http_only(listener)):
             yield Mistake(
                 path=(*path, unread),
-                found='a table that mode "tcp", which does not look into the bytes, never reads',
+                found=f'a table that mode "{listener.mode}", which does not look into the bytes, never reads',
                 allowed='nothing, or mode = "http"',
                 about=((*path, unread), (*path, "mode")),
             )
         elif not listener.to and (listener.mode == "tcp" or not listener.route):
-            allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode == "http")
+            allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode != "tcp")
             yield Mistake(path=path, found="a listener that sends nowhere", allowed=allowed, about=keys)
 
 
@@ -99,7 +98,7 @@ def _secured(configuration: Configuration) -> Iterator[Mistake]:
     """TLS is ended once, and in mode http the protocol is ours to say."""
     for name, listener in configuration.listener.items():
         path: Path = ("listener", name, "tls")
-        if listener.tls is None:
+        if listener.tls is None or listener.mode == PASSTHROUGH:
             continue
         if place(listener.listen).kind in ENCRYPTED:
             yield Mistake(
@@ -159,7 +158,9 @@ def _probed_addresses(configuration: Configuration) -> Iterator[Mistake]:
 def _reachable_routes(configuration: Configuration) -> Iterator[Mistake]:
     """No route that never gets a request."""
     for name, listener in configuration.listener.items():
-        for later, earlier in shadowed(listener.route):
+        same: Callable[[Sequence[RouteSpec]], list[tuple[int, int]]]
+        same = shadowed_names if listener.mode == PASSTHROUGH else shadowed
+        for later, earlier in same(listener.route):
             path: Path = ("listener", name, "route", later)
             yield Mistake(
                 path=path,
@@ -192,4 +193,15 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _secured, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (
+    _targets,
+    _secured,
+    passed_through,
+    hellos,
+    keys_with_certificates,
+    _ports,
+    _servers,
+    _probed_addresses,
+    _reachable_routes,
+    _ordered_times,
+)

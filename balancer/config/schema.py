@@ -20,6 +20,7 @@ from balancer.config.listen import ALLOWED, checked_listen
 from balancer.config.vocabulary import NO_CHECK, Vocabulary
 from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
+from balancer.core.client_hello import LIMIT as CLIENT_HELLO
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
@@ -162,7 +163,7 @@ class UpstreamConfig(UpstreamPolicy):
         AfterValidator(_balance),
         Doc(
             "How a server is picked, for example `random(2)`, `leastconn`, `hdr(x-tenant) or leastconn`; empty takes "
-            "`random(2)`, or `leastconn` where only listeners of mode tcp use the upstream."
+            "`random(2)`, or `leastconn` where no listener of mode http uses the upstream."
         ),
     ] = ""
     hash_type: Annotated[Literal["ring", "maglev"], Doc("How selectors that hash spread their keys.")] = "ring"
@@ -198,13 +199,24 @@ class ListenerConfig:
         Written(ALLOWED),
         Doc('A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...'),
     ]
-    mode: Annotated[Literal["tcp", "http"], Doc("What the listener speaks.")] = "http"
+    mode: Annotated[
+        Literal["tcp", "http", "tls-passthrough"],
+        Doc(
+            "What the listener speaks: `http`; `tcp`, bytes of any kind; `tls-passthrough`, TLS that the servers end, "
+            "routed by the name (SNI) and the protocols (ALPN) asked for."
+        ),
+    ] = "http"
     tls: Annotated[ListenerTls | None, Doc("TLS to the clients, ended here; absent for none.")] = None
     to: Annotated[
-        str, Doc("The upstream that gets what no route matches; empty, with routes, answers the rest with 404.")
+        str,
+        Doc(
+            "The upstream that gets what no route matches; empty, with routes, answers the rest with 404 (mode "
+            "tls-passthrough: with a TLS alert)."
+        ),
     ] = ""
     route: Annotated[
-        tuple[RouteSpec, ...], Doc("Requests that go elsewhere than `to`, for mode http: `[[listener.NAME.route]]`.")
+        tuple[RouteSpec, ...],
+        Doc("What goes elsewhere than `to`, for the modes http and tls-passthrough: `[[listener.NAME.route]]`."),
     ] = ()
     max_connections: Annotated[
         CountOrZero, Doc("Client connections at one time; more are closed at once. 0 for no limit.")
@@ -216,6 +228,10 @@ class ListenerConfig:
     forwarded: Annotated[
         ForwardedPolicy, Doc("What servers are told about the client, and whom we believe about it, for mode http.")
     ] = field(default_factory=ForwardedPolicy)
+    max_client_hello: Annotated[
+        Size,
+        Doc("Bytes a ClientHello may have, record headers included, for mode tls-passthrough; above it is refused."),
+    ] = CLIENT_HELLO
     buffer: Annotated[Size, Doc("Bytes held per connection and direction before the sender is paused.")] = 262144
     splice: Annotated[
         SizeOrZero,

@@ -35,11 +35,12 @@ class ConnectionRecord:
     :ivar termination: why it ended; None while it has not.
     :ivar reason: detail of that for a person; may quote what a peer sent.
     :ivar decisions: what was decided, in order (:meth:`note`).
+    :ivar sni: the server name the client asked for, where TLS passed through; as in the ClientHello, else empty.
     """
 
     __slots__ = (
         "attempts", "backend", "bytes_in", "bytes_out", "client", "client_port", "connect", "decisions",
-        "first_byte", "listener", "queue", "reason", "route", "started", "termination", "total", "upstream",
+        "first_byte", "listener", "queue", "reason", "route", "sni", "started", "termination", "total", "upstream",
     )  # fmt: skip
 
     def __init__(self, started: float, listener: str = "", client: str = "", client_port: int = 0) -> None:
@@ -60,6 +61,7 @@ class ConnectionRecord:
         self.termination: Termination | None = None
         self.reason = ""
         self.decisions: list[str] = []
+        self.sni = b""
 
     def __repr__(self) -> str:
         end = "under way" if self.termination is None else self.termination.value

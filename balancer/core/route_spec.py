@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Strict
 from typing_extensions import Doc
 
+from balancer.core.tls import checked_protocol
 from balancer.core.units import CountOrZero
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
@@ -34,6 +35,20 @@ def checked_host(host: str) -> str:
         raise ValueError(
             f'"{host}" is not a host: allowed are "api.example.com", "*.example.com" (one or more labels), '
             f'"192.0.2.1" and "[2001:db8::1]", without a port, and names beyond ASCII in their "xn--" form'
+        )
+    return text
+
+
+def checked_sni(name: str) -> str:
+    """Return a server name as it is compared: lower case, no trailing dot; empty for clients that ask for none.
+
+    :raises ValueError: it is no host name or ``*.`` name.
+    """
+    text = name.lower().removesuffix(".")
+    if text and _NAME.fullmatch(text.removeprefix("*.")) is None:
+        raise ValueError(
+            f'"{name}" is not a server name: allowed are "api.example.com", "*.example.com" (one or more labels), and '
+            'names beyond ASCII in their "xn--" form; "" is for clients without a name; every name: no "sni" at all'
         )
     return text
 
@@ -147,6 +162,21 @@ class Match:
             'true (present), false (absent), {regex = "..."}. A repeated field holds if one of its values does.'
         ),
     ] = field(default_factory=dict)
+    sni: Annotated[
+        tuple[Annotated[str, AfterValidator(checked_sni)], ...],
+        Doc(
+            "Names clients ask for with TLS (SNI), any of which matches, for mode tls-passthrough: a name, "
+            '"*.example.com" (one or more labels before it, never example.com itself), or "" for clients that ask for '
+            "none. Empty: every client."
+        ),
+    ] = ()
+    alpn: Annotated[
+        tuple[Annotated[str, AfterValidator(checked_protocol)], ...],
+        Doc(
+            'Protocols of which the client offers one (ALPN), for mode tls-passthrough, for example ["h2"]. '
+            "Empty: whatever it offers."
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.path, self.path_prefix, self.path_regex)) > 1:
@@ -162,9 +192,16 @@ class Match:
             checked_method(method)
         for name in self.headers:
             checked_field_name(name)
+        for name in self.sni:
+            checked_sni(name)
+        for name in self.alpn:
+            checked_protocol(name)
 
     def __str__(self) -> str:
-        """What is matched, in one line: ``api.example.com /api/* GET x-canary``."""
+        """What is matched, in one line: ``api.example.com /api/* GET x-canary``, or ``*.example.com h2``."""
+        if self.sni or self.alpn:
+            names = ",".join(name or '""' for name in self.sni) or "*"
+            return " ".join([names, *([",".join(self.alpn)] if self.alpn else [])])
         paths = (self.path, self.path_prefix and self.path_prefix.rstrip("/") + "/*", self.path_regex)
         path = next((text for text in paths if text is not None), "/*")
         return " ".join([self.host or "*", path, *([",".join(self.methods)] if self.methods else []), *self.headers])

@@ -35,12 +35,13 @@ class Termination(Enum):
 
     CLIENT_LEFT = ("client_left", 0, "client", "the client closed before the end; the backend was told at once")
     REFUSED = ("refused", 400, "client", "the gate refused the request; the reason names what was found")
-    NO_ROUTE = ("no_route", 404, "client", "no route of the listener matches the request")
+    NO_ROUTE = ("no_route", 404, "client", "no route of the listener matches the request, or the name asked for in TLS")
     CLIENT_HEAD_TIMEOUT = ("client_head_timeout", 408, "client", "the request's head was not complete in time")
     CLIENT_BODY_TIMEOUT = ("client_body_timeout", 408, "client", "the request's body stopped arriving")
     CLIENT_BODY_MALFORMED = ("client_body_malformed", 400, "client", "the request's body broke its own framing")
     CLIENT_WRITE_TIMEOUT = ("client_write_timeout", 0, "client", "the client stopped reading the response")
     CLIENT_TLS_FAILED = ("client_tls_failed", 0, "client", "the client's TLS handshake failed or took too long")
+    NOT_TLS = ("not_tls", 0, "client", "the client of a listener that passes TLS through sent no TLS")
     BODY_TOO_LARGE = ("body_too_large", 413, "client", "the request's body is larger than the limit")
 
     LIMIT = ("limit", 503, "balancer", "a connection or request limit of the listener was reached")

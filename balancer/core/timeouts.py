@@ -15,6 +15,9 @@ class ClientTimeouts:
     __pydantic_config__ = {"extra": "forbid"}
 
     tls_handshake: Annotated[Seconds, Doc("Seconds for a client's TLS handshake; then it is closed.")] = 5.0
+    client_hello: Annotated[
+        Seconds, Doc("Seconds from the accept to a whole ClientHello, for mode tls-passthrough; then it is reset.")
+    ] = 5.0
     head: Annotated[
         Seconds, Doc("Seconds from the first byte of a request's head (or the connection) to its end, absolute: 408.")
     ] = 10.0

@@ -39,6 +39,14 @@ class BackendTls:
     ca: Annotated[
         str, Doc("A PEM file of the authorities to trust instead of the system's; empty for the system's.")
     ] = ""
+    certificate: Annotated[
+        str,
+        Doc(
+            "A PEM file of the certificate to show to servers that ask for one, and behind it those that lead to its "
+            "authority; empty for none."
+        ),
+    ] = ""
+    key: Annotated[str, Doc("A PEM file of its private key; empty where the key is in `certificate` too.")] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,5 +57,35 @@ class ConnectionTraits:
         """Unknown at layer 4."""
 
 
+class HelloTraits:
+    """What is known where TLS passes through: where the client comes from, and the name it asks for (SNI) as host."""
+
+    __slots__ = ("_name", "_source")
+
+    def __init__(self, source: str | None, name: bytes) -> None:
+        self._source = source
+        self._name = name
+
+    def source(self) -> str | None:
+        """The client's address, without the port."""
+        return self._source
+
+    def method(self) -> None:
+        """It is encrypted."""
+
+    def host(self) -> bytes | None:
+        """The name it asks for."""
+        return self._name or None
+
+    def path(self) -> None:
+        """It is encrypted."""
+
+    def query(self) -> None:
+        """It is encrypted."""
+
+    def header(self, name: bytes) -> None:
+        """It is encrypted."""
+
+
 NOTHING_KNOWN = ConnectionTraits(None)
 """Traits of a request about which nothing is known."""

@@ -11,6 +11,7 @@ from typing_extensions import Doc
 
 from balancer.config.wording import Written
 from balancer.core.health import CheckSettings
+from balancer.core.tls import BackendTls
 from balancer.core.units import SecondsOrZero, Size
 
 StatusRange = tuple[int, int]
@@ -142,6 +143,19 @@ class SecureCheckSettings(CheckSettings):
     ca: Annotated[
         str, Doc("A PEM file of the authorities to trust instead of the system's; empty for the system's.")
     ] = ""
+    certificate: Annotated[
+        str,
+        Doc(
+            "A PEM file of the certificate to show to servers that ask for one; empty for none. An upstream's "
+            "`tls.certificate` does not count for checks."
+        ),
+    ] = ""
+    key: Annotated[str, Doc("A PEM file of its private key; empty where the key is in `certificate` too.")] = ""
+
+    @property
+    def backend_tls(self) -> BackendTls:
+        """What TLS is to be, but for the name."""
+        return BackendTls(verify=self.verify, ca=self.ca, certificate=self.certificate, key=self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

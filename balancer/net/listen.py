@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from balancer.errors import ListenError
 
-BACKLOG = 1024
+BACKLOG = 4096
 """Connections the kernel keeps until they are accepted. Twisted's 50 drops SYNs, and so costs a second, when a few
 hundred clients connect at once; the kernel's own bound (net.core.somaxconn) is 4096. ``:backlog=`` overrides it."""
 

@@ -1,7 +1,8 @@
 """TLS towards backends: the context and the name check, made once; and what may be asked of any TLS transport.
 
 Verification goes through Twisted's ``optionsForClientTLS`` and service-identity (RFC 6125 rules), with the system's
-authorities or those of one PEM file. This module never connects anything.
+authorities or those of one PEM file; a certificate of our own is shown to who asks. This module never connects
+anything.
 """
 
 import re
@@ -17,14 +18,47 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from balancer.core.model import is_literal
-from balancer.core.tls import BackendTls
+from balancer.core.tls import BackendTls, CertificateFiles
 from balancer.errors import TlsSettingsError
+from balancer.net.identity import MAX_FILE, Identity, IdentityReader, untimely
 from balancer.net.tls_stream import TlsStream
 
-MAX_FILE = 4 << 20
-"""Bytes of a PEM file that are read: the system's whole bundle of authorities has about a quarter of a megabyte."""
-
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class TlsFiles:
+    """What is in the files of a :class:`BackendTls`, read at once.
+
+    :raises TlsSettingsError: they cannot be used; each problem names key and file.
+    :ivar trust: the authorities, ``None`` for the system's. (Twisted does not publish the type.)
+    :ivar identity: the certificate to show, ``None`` for none.
+    :ivar fingerprint: the same for the same settings and contents of files.
+    """
+
+    def __init__(self, settings: BackendTls) -> None:
+        reader = IdentityReader()
+        self.trust: Any = None
+        self.identity: Identity | None = None
+        if settings.verify and settings.ca:
+            try:
+                found = authorities(settings.ca, "ca")
+            except TlsSettingsError as error:
+                reader.problems += error.problems
+            else:
+                self.trust = trustRootFromCertificates(found)
+                for certificate in found:
+                    reader.digest.update(certificate.dumpPEM())
+        if settings.certificate:
+            files = CertificateFiles(certificate=settings.certificate, key=settings.key)
+            self.identity = reader.identity("tls", files)
+        if reader.problems:
+            raise TlsSettingsError(*reader.problems)
+        self.fingerprint = reader.digest.digest() + repr(settings).encode()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The certificate to show, for Twisted's ``CertificateOptions``."""
+        return self.identity.options if self.identity is not None else {}
 
 
 class TlsClient:
@@ -32,20 +66,23 @@ class TlsClient:
 
     :param settings: verification and its authorities.
     :param name: the name to ask for (SNI) and to verify, unless the settings give one; a host name or an IP address.
-    :param trust: the authorities, where they have been read already.
-    :raises TlsSettingsError: the file of authorities, or the name, cannot be used; the message names it.
+    :param files: what is in the settings' files, where they have been read already.
+    :raises TlsSettingsError: a file, or the name, cannot be used; the message names it.
     :ivar creator: makes the TLS side of each connection.
     """
 
-    def __init__(self, settings: BackendTls, name: str, trust: Any = None) -> None:
+    def __init__(self, settings: BackendTls, name: str, files: TlsFiles | None = None) -> None:
         self.settings = settings
         self.name = settings.name or name
         self.creator: IOpenSSLClientConnectionCreator
+        files = files or TlsFiles(settings)
         try:
             if settings.verify:
-                self.creator = optionsForClientTLS(self.name, trustRoot=trust or _trust(settings))
+                self.creator = optionsForClientTLS(
+                    self.name, trustRoot=files.trust, extraCertificateOptions=files.options
+                )
             else:
-                self.creator = _Unverified(self.name)
+                self.creator = _Unverified(self.name, files.options)
                 _log.warn("TLS to {name}: the certificate is not verified (verify = false)", name=self.name)
         except UnicodeError as error:
             raise TlsSettingsError(f"{self.name!r} is not a name that TLS can verify: {error}") from error
@@ -55,7 +92,7 @@ class TlsClient:
 
 
 class TlsClients:
-    """The TLS clients of one upstream, by name: each context is made once, the file of authorities is read once.
+    """The TLS clients of one upstream, by name: each context is made once, the files are read once.
 
     :raises TlsSettingsError: see :class:`TlsClient`; raised here, when the service is built.
     """
@@ -65,7 +102,7 @@ class TlsClients:
 
     def __init__(self, settings: BackendTls) -> None:
         self.settings = settings
-        self._trust = _trust(settings)
+        self._files = TlsFiles(settings)
         self._clients: dict[str, TlsClient] = {}
 
     def __repr__(self) -> str:
@@ -80,8 +117,20 @@ class TlsClients:
         if client is None:
             if len(self._clients) >= self.KEPT:
                 self._clients.clear()
-            client = self._clients[name] = TlsClient(self.settings, name, self._trust)
+            client = self._clients[name] = TlsClient(self.settings, name, self._files)
         return client
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The same for the same settings and contents of files."""
+        return self._files.fingerprint
+
+    def remarks(self, now: float) -> tuple[str, ...]:
+        """What is wrong with the times of the certificate that is shown.
+
+        :param now: seconds since the epoch.
+        """
+        return tuple(untimely([self._files.identity], now, "servers")) if self._files.identity is not None else ()
 
 
 def tls_words(error: BaseException | None) -> str:
@@ -100,22 +149,15 @@ def is_tls(transport: object) -> bool:
 class _Unverified:
     """TLS that accepts any certificate: for an operator who asked for it in so many words."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
         self._name = None if is_literal(name) else name.encode("idna")
-        self._context: Context = CertificateOptions().getContext()
+        self._context: Context = CertificateOptions(**options).getContext()
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
         connection = Connection(self._context, None)
         if self._name is not None:  # an address is no server name (RFC 6066 section 3)
             connection.set_tlsext_host_name(self._name)
         return connection
-
-
-def _trust(settings: BackendTls) -> Any:
-    """The authorities of the file, ``None`` for the system's. (Twisted does not publish the type.)"""
-    if not settings.verify or not settings.ca:
-        return None
-    return trustRootFromCertificates(authorities(settings.ca, "ca"))
 
 
 def authorities(path: str, key: str) -> list[Certificate]:

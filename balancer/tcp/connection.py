@@ -11,9 +11,11 @@ from balancer.core.lease import Lease, Outcome
 from balancer.core.record import ConnectionRecord
 from balancer.core.relay import Relay, Step
 from balancer.core.termination import Termination
-from balancer.core.traits import ConnectionTraits
+from balancer.core.traits import ConnectionTraits, Traits
+from balancer.core.upstream import Upstream
 from balancer.net.flow import BULK, CHUNK, HOLD, can_half_close, keep_alive, peer_name, tune
 from balancer.net.timers import Timer, nothing
+from balancer.net.tls import TlsClients
 from balancer.tcp.opening import Opening
 from balancer.tcp.side import Side, discard
 
@@ -66,7 +68,6 @@ class Connection:
         self.client = Side(self, True, self._timers.seconds)
         self._backend = Side(self, False, self._timers.seconds)
         self.record = ConnectionRecord(factory.wall(), settings.name)
-        self.record.upstream = factory.upstream.name
         self._started = self._timers.seconds()
 
     def __repr__(self) -> str:
@@ -125,24 +126,33 @@ class Connection:
     # -- opening -------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        factory, record = self._factory, self.record
-        source = None
+        factory = self._factory
+        self._seek(factory.upstream, factory.tls, ConnectionTraits(self._source()))
+
+    def _source(self) -> str | None:
+        """The client's address, which the record has from now on."""
+        source, record = None, self.record
         peer = peer_name(self.client.transport)
         if peer is not None:
             source, record.client_port = peer
             record.client = source
+        return source
+
+    def _seek(self, upstream: Upstream, tls: TlsClients | None, traits: Traits) -> None:
+        """Ask for a backend of that upstream; what comes meanwhile is held."""
+        self.record.upstream = upstream.name
         self.client.take = self._hold
         self._opening = Opening(
-            factory.upstream,
-            factory.connector,
+            upstream,
+            self._factory.connector,
             self._settings,
-            factory.tls,
+            tls,
             self._backend,
             self._failed,
-            record,
+            self.record,
             self._idle,
         )
-        self._opening.begin(ConnectionTraits(source))
+        self._opening.begin(traits)
 
     def _hold(self, data: bytes) -> None:
         if self._held is None:

@@ -27,11 +27,10 @@ from balancer.tcp.settings import TcpSettings
 
 
 @implementer(IProtocolFactory)
-class ForwardingFactory:
-    """Forwards each client to a backend of one upstream.
+class ClientFactory:
+    """Takes clients, up to a limit, and knows those that are connected; :meth:`connection` makes of one what it is.
 
     :param timers: the wheel of the idle timeouts, and the clock of every duration.
-    :param tls: TLS to the backends, ``None`` for plain TCP.
     :param wall: seconds since the epoch, for records; the reactor's clock where none is given.
     :ivar settings: how; connections keep those they began with (see :meth:`configure`).
     :ivar limit: how many clients there are, were and were refused.
@@ -42,37 +41,34 @@ class ForwardingFactory:
 
     def __init__(
         self,
-        upstream: Upstream,
         connector: Connector,
         timers: TimerWheel,
         settings: TcpSettings | None = None,
         *,
-        tls: TlsClients | None = None,
         wall: Callable[[], float] | None = None,
     ) -> None:
-        self.upstream = upstream
         self.connector = connector
         self.timers = timers
         self.settings = settings or TcpSettings()
-        self.tls = tls
         self.wall = wall or timers.seconds
         self.limit = ConnectionLimit(self.settings.name, self.settings.max_connections)
         self.draining = False  # a port that is stopped brings no more clients; those who are connected go on
         self._connections: set[Connection] = set()
         self._waiting: list[Deferred[None]] = []
 
-    def __repr__(self) -> str:
-        return f"<ForwardingFactory {self.settings.name} to {self.upstream.name} connections={self.connections}>"
-
     @property
     def connections(self) -> int:
         """Clients connected now, those who still wait for a backend included."""
         return len(self._connections)
 
-    def configure(self, upstream: Upstream, settings: TcpSettings, tls: TlsClients | None) -> None:
-        """Take a new configuration, for the clients that come from now on."""
-        self.upstream, self.settings, self.tls = upstream, settings, tls
+    def take(self, settings: TcpSettings) -> None:
+        """Take other settings, for the clients that come from now on."""
+        self.settings = settings
         self.limit.name, self.limit.maximum = settings.name, settings.max_connections
+
+    def connection(self) -> Connection:
+        """A connection for the next client."""
+        raise NotImplementedError
 
     # -- what Twisted calls --------------------------------------------------------------------------------------
 
@@ -90,7 +86,7 @@ class ForwardingFactory:
 
     def admitted(self) -> IProtocol:
         """A connection for a client that :attr:`limit` has let in (TLS asks for it after the handshake)."""
-        connection = Connection(self)
+        connection = self.connection()
         self._connections.add(connection)
         return connection.client
 
@@ -117,6 +113,39 @@ class ForwardingFactory:
         """Reset every connection that is left."""
         for connection in tuple(self._connections):
             connection.stop(Termination.SHUTDOWN, reason)
+
+
+class ForwardingFactory(ClientFactory):
+    """Forwards each client to a backend of one upstream.
+
+    :param tls: TLS to the backends, ``None`` for plain TCP.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        connector: Connector,
+        timers: TimerWheel,
+        settings: TcpSettings | None = None,
+        *,
+        tls: TlsClients | None = None,
+        wall: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(connector, timers, settings, wall=wall)
+        self.upstream = upstream
+        self.tls = tls
+
+    def __repr__(self) -> str:
+        return f"<ForwardingFactory {self.settings.name} to {self.upstream.name} connections={self.connections}>"
+
+    def configure(self, upstream: Upstream, settings: TcpSettings, tls: TlsClients | None) -> None:
+        """Take a new configuration, for the clients that come from now on."""
+        self.upstream, self.tls = upstream, tls
+        self.take(settings)
+
+    def connection(self) -> Connection:
+        """A connection for the next client."""
+        return Connection(self)
 
 
 def forward(

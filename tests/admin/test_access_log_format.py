@@ -54,6 +54,16 @@ class TextTests(SynchronousTestCase):
         """The first seven fields are NCSA's, so its tools read them; ours follow."""
         self.assertEqual(common(exchange()), NCSA + PAIRS)
 
+    def test_the_name_that_was_asked_for(self) -> None:
+        """Where TLS passed through, the name stands in the place of a target, and in JSON under "sni"."""
+        record = ConnectionRecord(0.0, "in", "192.0.2.1")
+        self.assertIn(b'"TCP in -"', common(record))
+        self.assertEqual(json.loads(as_json(record))["sni"], "")
+        record.sni = b'a"b.example'
+        self.assertIn(rb'"TCP in a\x22b.example"', common(record))
+        self.assertEqual(json.loads(as_json(record))["sni"], 'a"b.example')
+        self.assertNotIn("sni", json.loads(as_json(exchange())))
+
     def test_combined_has_referer_and_agent_between(self) -> None:
         """Referer and User-Agent stand where NCSA's combined format has them."""
         self.assertEqual(combined(exchange()), NCSA + b'"http://a/" "Mozilla/4.08 [en]" ' + PAIRS)

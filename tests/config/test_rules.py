@@ -99,6 +99,38 @@ class RuleTests(SynchronousTestCase):
         self.check(tcp + "limits = { fields = 7 }\n", ("listener.a.limits", "never reads"))
         self.check(tcp + "forwarded = { forwarded = true }\n", ("listener.a.forwarded", "never reads"))
 
+    def test_passthrough(self) -> None:
+        """Mode tls-passthrough ends no TLS, reads no requests, and sends somewhere; routes are by name and protocol."""
+        passing = WEB + '[listener.a]\nmode = "tls-passthrough"\nlisten = "{}"\n'
+        good = passing.format("tcp:1") + 'max_client_hello = "8KiB"\ntimeouts = { client_hello = "2s" }\n'
+        route = "[[listener.a.route]]\n{}\nto = 'web'\n"
+        self.check(good + 'to = "web"\n' + route.format("sni = ['*.a.example', '']\nalpn = ['h2']"))
+        self.check(good, ("listener.a", "sends nowhere"))
+        more = passing.format("tcp:1") + 'to = "web"\n'
+        self.check(more + 'tls = { certificate = "c" }\n', ("listener.a.tls", 'in mode "tls-passthrough"'))
+        self.check(more + "limits = { fields = 7 }\n", ("listener.a.limits", 'mode "tls-passthrough"'))
+        self.check(passing.format("ssl:1") + 'to = "web"\n', ("listener.a.listen", "which ends TLS"))
+        self.check(more + route.format('host = "a"'), ("listener.a.route[0].host", 'in mode "tls-passthrough"'))
+        self.check(more + route.format('sni = ["a:1"]'), ("listener.a.route[0].sni[0]", '"a:1"'))
+        twice = route.format('sni = ["a.b", "c"]') + route.format('sni = ["d", "C."]')
+        self.check(more + twice, ("listener.a.route[1]", "an earlier one takes already (d,c)"))
+
+    def test_what_is_about_hellos_elsewhere(self) -> None:
+        """Keys about ClientHellos mean nothing in the other modes."""
+        for mode in ("tcp", "http"):
+            start = WEB + f'[listener.a]\nlisten = "tcp:1"\nto = "web"\nmode = "{mode}"\n'
+            found = f'in mode "{mode}"'
+            self.check(start + "max_client_hello = 99\n", ("listener.a.max_client_hello", found))
+            self.check(start + "timeouts = { client_hello = 9 }\n", ("listener.a.timeouts.client_hello", found))
+        route = '[[listener.a.route]]\nto = "web"\nsni = ["a"]\nalpn = ["b"]\n'
+        self.check(start + route, ("listener.a.route[0].sni", found), ("listener.a.route[0].alpn", found))
+
+    def test_a_key_needs_a_certificate(self) -> None:
+        """A key for servers without a certificate would do nothing, in traffic and in checks."""
+        tls = 'tls = { key = "k" }\n'
+        self.check(WEB + tls, ("upstream.web.tls.key", 'without "certificate"'))
+        self.check(WEB + 'tls = { certificate = "c", key = "k" }\n')
+
     def test_ports(self) -> None:
         """Two listeners at one place are told at the second, by the name of the first."""
         self.check(

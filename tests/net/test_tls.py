@@ -3,12 +3,14 @@
 import contextlib
 import ssl
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
+from OpenSSL.SSL import OP_NO_TLSv1_3
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, globalLogPublisher
@@ -204,6 +206,42 @@ class VerificationTests(TlsTestCase):
             error = self.assertRaises(TlsSettingsError, TlsClients, BackendTls(ca=path))
             self.assertIn(path, str(error))
             self.assertIn(words, str(error))
+
+    def test_our_certificate_is_shown(self) -> None:
+        """A server that demands a certificate gets ours, whether we verify its own or not; without one it refuses."""
+        pem = self.authority.issue("client.example")
+        own = Certificate.loadPEM(Path(self.authority.file).read_bytes())
+        certificate = PrivateCertificate.loadPEM(Path(self.authority.issue("db.example")).read_bytes())
+        for settings, made in (
+            (BackendTls(ca=self.authority.file, certificate=pem), 1),
+            (BackendTls(verify=False, certificate=pem), 2),
+            (self.trusted, 2),
+        ):
+            options = certificate.options(own)
+            options.getContext().set_options(OP_NO_TLSv1_3)  # where a client's handshake ends before it is refused
+            factory = Factory.forProtocol(Recorder)
+            server = TLSMemoryBIOFactory(options, False, factory, clock=Clock()).buildProtocol(None)
+            self.connect(TlsClient(settings, "db.example"), server)
+            self.assertEqual(self.protocol.made, made, settings)
+        self.assertEqual(len(self.failures), 1)
+
+    def test_our_certificate_is_read_with_its_key(self) -> None:
+        """All that is wrong with the files is told at once; renewed contents change the fingerprint; times are told."""
+        pem, other = self.authority.issue("client.example"), self.authority.issue("other.example")
+        error = self.assertRaises(TlsSettingsError, TlsClients, BackendTls(ca="/none/a", certificate=pem, key=other))
+        self.assertEqual(len(error.problems), 2)
+        self.assertIn("has another key", error.problems[1])
+        settings = BackendTls(certificate=pem)
+        before = TlsClients(settings)
+        self.assertEqual(before.fingerprint, TlsClients(settings).fingerprint)
+        past = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+        self.authority.issue("client.example", valid=past)
+        after = TlsClients(settings)
+        self.assertNotEqual(before.fingerprint, after.fingerprint)
+        now = datetime(2022, 1, 1, tzinfo=UTC).timestamp()
+        self.assertEqual(before.remarks(now), ())
+        self.assertIn("expired at 2021-01-01 00:00 UTC: servers will refuse it", after.remarks(now)[0])
+        self.assertEqual(TlsClients(self.trusted).remarks(now), ())
 
     def test_a_name_that_is_none(self) -> None:
         """A name that cannot be one is an error of the settings, not of the connection."""

@@ -56,10 +56,11 @@ def endpoint(target: ProbeTarget, _settings: CheckSettings, reactor: Any) -> ISt
 def secure_endpoint(target: ProbeTarget, settings: SecureCheckSettings, reactor: Any) -> IStreamClientEndpoint:
     """The target, behind TLS.
 
-    :raises TlsSettingsError: the file of authorities, or the name, cannot be used.
+    :raises TlsSettingsError: a file, or the name, cannot be used.
     """
-    modified = os.stat(settings.ca).st_mtime if settings.ca and os.path.exists(settings.ca) else 0.0
-    clients = _clients(BackendTls(verify=settings.verify, ca=settings.ca), modified)
+    files = settings.ca, settings.certificate, settings.key
+    modified = tuple(os.stat(file).st_mtime if file and os.path.exists(file) else 0.0 for file in files)
+    clients = _clients(settings.backend_tls, modified)
     creator = clients.client(server_name(target, settings)).creator
     made: IStreamClientEndpoint = wrapClientTLS(creator, endpoint(target, settings, reactor))
     return made
@@ -71,8 +72,8 @@ def server_name(target: ProbeTarget, settings: SecureCheckSettings) -> str:
 
 
 @lru_cache(maxsize=TLS_SETTINGS)
-def _clients(settings: BackendTls, _modified: float) -> TlsClients:
-    """:param _modified: when the file of authorities was, so that a new one is read."""
+def _clients(settings: BackendTls, _modified: tuple[float, ...]) -> TlsClients:
+    """:param _modified: when each file was, so that a new one is read."""
     return TlsClients(settings)
 
 

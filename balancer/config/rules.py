@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
+from balancer.config.proxy_rules import proxy_headers
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.wording import Path, nearest, shown
 from balancer.core.forwarded_policy import ForwardedPolicy
@@ -192,4 +193,13 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _secured, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (
+    _targets,
+    _secured,
+    _ports,
+    _servers,
+    _probed_addresses,
+    _reachable_routes,
+    _ordered_times,
+    proxy_headers,
+)

@@ -133,6 +133,7 @@ class Connection:
             source, record.client_port = peer
             record.client = source
         self.client.take = self._hold
+        sender = self._settings.sender
         self._opening = Opening(
             factory.upstream,
             factory.connector,
@@ -142,6 +143,7 @@ class Connection:
             self._failed,
             record,
             self._idle,
+            b"" if sender is None else sender.preface(self.client.transport),
         )
         self._opening.begin(ConnectionTraits(source))
 

@@ -24,7 +24,7 @@ from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
 from balancer.core.policies import PoolPolicy, UpstreamPolicy
-from balancer.core.proxy_policy import AcceptProxy, SendProxy, send_proxy
+from balancer.core.proxy_policy import AcceptProxy, SendProxy, by_version
 from balancer.core.resolving import ResolvePolicy
 from balancer.core.route_spec import RouteSpec
 from balancer.core.selection import check_balance_factor
@@ -187,7 +187,7 @@ class UpstreamConfig(UpstreamPolicy):
     tls: Annotated[BackendTls | None, Doc("TLS to the servers, verified; absent for plain TCP.")] = None
     send_proxy: Annotated[
         SendProxy | None,
-        BeforeValidator(send_proxy),
+        BeforeValidator(by_version),
         Written('"v1", "v2", or a table with "version"'),
         Doc(
             "The PROXY protocol header that tells the servers who the client is; absent for none. In mode http each "

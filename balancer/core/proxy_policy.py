@@ -21,6 +21,11 @@ ProxyTlv = Literal["authority", "alpn", "unique-id", "ssl", "crc32c"]
 """What may be said beside the addresses."""
 
 
+def _listed(value: object) -> object:
+    """A list as a tuple: behind :func:`by_version` pydantic no longer knows that it came from a file."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptProxy:
     """From whom a listener takes a PROXY protocol header, version 1 or 2, before anything else."""
@@ -55,6 +60,7 @@ class SendProxy:
     version: Annotated[Literal["v1", "v2"], Doc("`v1` is a line of text, `v2` is binary and may say more.")]
     tlvs: Annotated[
         tuple[ProxyTlv, ...],
+        BeforeValidator(_listed),
         Doc(
             "What version 2 says beside the addresses, as far as it is known here or from the proxy in front: "
             "`authority` (the name the client asked for in TLS), `alpn`, `unique-id` (in mode http the request's), "
@@ -63,6 +69,6 @@ class SendProxy:
     ] = ()
 
 
-def send_proxy(value: object) -> object:
+def by_version(value: object) -> object:
     """``"v2"`` as the table with that version; anything else passes through."""
     return {"version": value} if isinstance(value, str) else value

@@ -5,6 +5,7 @@ in :mod:`balancer.core.proxy_protocol`. Nothing here believes anyone: who may se
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from balancer.core.addresses import Address
@@ -29,6 +30,9 @@ VALUE_LIMIT = 65535
 PATH = 108
 """Bytes of a UNIX socket's path, padded with NUL (section 2.2, ``unix_addr``)."""
 
+REMEMBERED = 1024
+"""Addresses kept as numbers: a listener's own comes with each connection, and clients come back."""
+
 Tlv = tuple[int, bytes]
 """A type and its value."""
 
@@ -42,11 +46,6 @@ class Inet:
 
     host: str
     port: int
-
-    @property
-    def address(self) -> Address:
-        """The address as a number."""
-        return ip_address(self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,23 +162,24 @@ def ssl_info(value: bytes) -> SslInfo:
     return SslInfo(value[0], int.from_bytes(value[1:5], "big"), tuple((kind, data) for kind, data, _ in rest))
 
 
-def same_family(source: Endpoint, destination: Endpoint) -> tuple[Endpoint, Endpoint]:
-    """Both ends in one family, as a header has them: of a dual-stack socket an IPv4 address may look like IPv6.
+def numbers(source: Inet, destination: Inet) -> tuple[Address, Address]:
+    """Both addresses in one family, as a header has them: of a dual-stack socket an IPv4 address may look like IPv6.
 
-    :raises ValueError: one is a UNIX socket and the other is not.
+    :raises ValueError: one of them is none.
     """
-    if isinstance(source, Inet) and isinstance(destination, Inet):
-        one, other = plain(source.address), plain(destination.address)
-        if one.version != other.version:
-            one, other = _as_v6(one), _as_v6(other)
-        return Inet(str(one), source.port), Inet(str(other), destination.port)
-    if isinstance(source, Unix) and isinstance(destination, Unix):
-        return source, destination
-    raise ValueError(f"{source} and {destination}: both ends are IP addresses, or both are UNIX sockets")
+    one, other = plain(source.host), plain(destination.host)
+    if one.version != other.version:
+        return _as_v6(one), _as_v6(other)
+    return one, other
 
 
-def plain(address: Address) -> Address:
-    """Without a zone, which means nothing elsewhere; IPv4 within IPv6 as IPv4."""
+@lru_cache(REMEMBERED)
+def plain(host: str) -> Address:
+    """An address without a zone, which means nothing elsewhere; IPv4 within IPv6 as IPv4.
+
+    :raises ValueError: it is none.
+    """
+    address = ip_address(host)
     if isinstance(address, IPv6Address):
         return address.ipv4_mapped or IPv6Address(int(address))
     return address

@@ -22,8 +22,8 @@ from balancer.core.proxy_header import (
     ProxyHeader,
     Tlv,
     Unix,
+    numbers,
     packed,
-    same_family,
     ssl_info,
     unpacked,
 )
@@ -218,12 +218,11 @@ def _encode_v1(header: ProxyHeader, checksum: bool) -> bytes:
         raise ValueError("version 1 of the PROXY protocol says no more than addresses")
     if header.local or header.datagram or header.source is None or header.destination is None:
         return b"PROXY UNKNOWN\r\n"
-    source, destination = same_family(header.source, header.destination)
+    source, destination = header.source, header.destination
     if not isinstance(source, Inet) or not isinstance(destination, Inet):
         return b"PROXY UNKNOWN\r\n"  # UNIX sockets have no word in it
-    kind = source.address.version
-    line = f"PROXY TCP{kind} {source.host} {destination.host} {source.port} {destination.port}\r\n"
-    return line.encode("ascii")
+    one, other = numbers(source, destination)
+    return f"PROXY TCP{one.version} {one} {other} {source.port} {destination.port}\r\n".encode("ascii")
 
 
 def _encode_v2(header: ProxyHeader, checksum: bool) -> bytes:
@@ -231,7 +230,8 @@ def _encode_v2(header: ProxyHeader, checksum: bool) -> bytes:
     if not header.local and header.source is not None and header.destination is not None:
         family, addresses = _encode_addresses(header.source, header.destination)
         family |= 2 if header.datagram else 1
-    if any(kind == UNIQUE_ID and len(value) > UNIQUE_ID_LIMIT for kind, value in header.tlvs):
+    unique_id = header.get(UNIQUE_ID) if header.tlvs else None
+    if unique_id is not None and len(unique_id) > UNIQUE_ID_LIMIT:
         raise ValueError(f"a unique id of more than {UNIQUE_ID_LIMIT} bytes")
     # Without addresses a receiver need not look at what follows.
     body = addresses + packed(header.tlvs) if family else b""
@@ -247,13 +247,13 @@ def _encode_v2(header: ProxyHeader, checksum: bool) -> bytes:
 
 
 def _encode_addresses(source: Endpoint, destination: Endpoint) -> tuple[int, bytes]:
-    source, destination = same_family(source, destination)
     if isinstance(source, Inet) and isinstance(destination, Inet):
-        ports = source.port.to_bytes(2, "big") + destination.port.to_bytes(2, "big")
-        family = _INET if source.address.version == 4 else _INET6
-        return family << 4, source.address.packed + destination.address.packed + ports
-    assert isinstance(source, Unix) and isinstance(destination, Unix)  # both ends are of one family
-    return _UNIX << 4, _padded(source.path) + _padded(destination.path)
+        one, other = numbers(source, destination)
+        ports = (source.port << 16 | destination.port).to_bytes(4, "big")
+        return (_INET if one.version == 4 else _INET6) << 4, one.packed + other.packed + ports
+    if isinstance(source, Unix) and isinstance(destination, Unix):
+        return _UNIX << 4, _padded(source.path) + _padded(destination.path)
+    raise ValueError(f"{source} and {destination}: both ends are IP addresses, or both are UNIX sockets")
 
 
 def _padded(path: bytes) -> bytes:

@@ -40,7 +40,7 @@ class KeyTests(SynchronousTestCase):
 
     def test_wrong_values(self) -> None:
         """Errors name the key and what is allowed."""
-        self.wrong("upstream.web.send_proxy", '"v1" or "v2"', 'send_proxy = "v3"')
+        self.wrong("upstream.web.send_proxy", '"v1", "v2"', 'send_proxy = "v3"')
         self.wrong("upstream.web.send_proxy.tlvs[0]", "crc32c", 'send_proxy = { version = "v2", tlvs = ["sni"] }')
         start = "listener.a.accept_proxy"
         self.wrong(f"{start}.trusted[0]", "10.0.0.0/8", listener=HTTP + 'accept_proxy = { trusted = ["10.0.0.1/8"] }')

@@ -21,6 +21,7 @@ MODULES = (
     "balancer.core.outlier",
     "balancer.core.paths",
     "balancer.core.pool",
+    "balancer.core.proxy_protocol",
     "balancer.core.record",
     "balancer.core.relay",
     "balancer.core.retry",

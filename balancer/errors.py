@@ -21,6 +21,10 @@ class UnknownName(BalancerError):
     """No upstream, backend or plugin of that name. The message lists the names there are."""
 
 
+class BadProxyHeader(BalancerError):
+    """What came is no PROXY protocol header, or a wrong one: the sender is to blame, the message says how."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One mistake in a configuration.

@@ -91,12 +91,14 @@ class ProbeTarget:
     :ivar port: the port to probe (the check may name another than the backend's).
     :ivar tls_name: the name TLS presents and verifies; ``None`` for plain TCP.
     :ivar name: what the operator called the backend, for the Host field.
+    :ivar preface: bytes that the connection begins with, before TLS; empty for none.
     """
 
     host: str
     port: int
     tls_name: str | None
     name: str
+    preface: bytes = b""
 
 
 class IProbePlugin(Interface):

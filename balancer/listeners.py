@@ -25,6 +25,7 @@ from balancer.live import LiveUpstream
 from balancer.net.certificates import ServerTls
 from balancer.net.connector import Connector
 from balancer.net.listen import listen
+from balancer.net.proxy_server import ProxyFactory
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls_server import TlsFactory
@@ -73,6 +74,7 @@ class OpenListener:
         self._port: IListeningPort | None = None
         self._factory = self._make(upstreams)
         self._tls = self._make_tls(tls) if tls is not None else None
+        self._proxy = self._make_proxy()
 
     def __repr__(self) -> str:
         return f"<OpenListener {self.name} {self.config.mode} at {self.address} connections={self.connections}>"
@@ -93,11 +95,13 @@ class OpenListener:
     @property
     def connections(self) -> int:
         """Clients connected now."""
-        return self._factory.connections + (self._tls.handshakes if self._tls is not None else 0)
+        connections = self._factory.connections + (self._tls.handshakes if self._tls is not None else 0)
+        return connections + (self._proxy.waiting if self._proxy is not None else 0)
 
     def fits(self, config: ListenerConfig) -> bool:
         """Whether it can take that configuration without another port."""
         same = (config.listen, config.mode) == (self.config.listen, self.config.mode)
+        same = same and (config.accept_proxy is None) == (self.config.accept_proxy is None)
         return same and (config.tls is None) == (self.config.tls is None)
 
     def configure(
@@ -109,6 +113,8 @@ class OpenListener:
             tickets clients have stay good.
         """
         self.config = config
+        if self._proxy is not None and config.accept_proxy is not None:
+            self._proxy.configure(config.accept_proxy)
         if self._tls is not None and tls is not None:
             self._tls.timeout = config.timeouts.tls_handshake
             if tls.fingerprint != self._tls.tls.fingerprint:
@@ -125,9 +131,8 @@ class OpenListener:
 
     def open(self) -> Deferred[None]:
         """Listen; fails with a :class:`~balancer.errors.ListenError`."""
-        return listen(self._shared.reactor, self.name, self.config.listen, self._tls or self._factory).addCallback(
-            self._opened
-        )
+        front = self._proxy or self._tls or self._factory
+        return listen(self._shared.reactor, self.name, self.config.listen, front).addCallback(self._opened)
 
     def stop(self) -> Deferred[Any]:
         """Accept no more; what is connected is served as before."""
@@ -141,10 +146,14 @@ class OpenListener:
             self._factory.drain()
             if self._tls is not None:
                 self._tls.abort_all()  # as idle connections are: nothing was asked yet
+            if self._proxy is not None:
+                self._proxy.abort_all()
         return stopped
 
     def abort_all(self) -> None:
         """Reset what is left."""
+        if self._proxy is not None:
+            self._proxy.abort_all()
         if self._tls is not None:
             self._tls.abort_all()
         self._factory.abort_all()
@@ -183,6 +192,12 @@ class OpenListener:
             log=self._shared.log,
         )
 
+    def _make_proxy(self) -> ProxyFactory | None:
+        if self.config.accept_proxy is None:
+            return None
+        shared, behind = self._shared, self._tls or self._factory
+        return ProxyFactory(self.config.accept_proxy, behind, shared.timers, wall=shared.wall, log=shared.log)
+
     def _passthrough(self, upstreams: Mapping[str, LiveUpstream]) -> Passthrough:
         """The TLS that an upstream may have is for other listeners and the probes: here the client brings its own."""
         config = self.config
@@ -203,7 +218,9 @@ class OpenListener:
         if target is None:
             return settings
         policy = target.config
-        return replace(settings, backend_timeouts=policy.timeouts, max_tries=policy.retry.connects)
+        return replace(
+            settings, backend_timeouts=policy.timeouts, max_tries=policy.retry.connects, sender=target.sender
+        )
 
 
 async def succeed(new: OpenListener, old: OpenListener) -> bool:

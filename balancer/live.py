@@ -13,6 +13,7 @@ from balancer.discovery.dns import DnsDiscovery
 from balancer.discovery.names import Names
 from balancer.http.upstreams import HttpUpstream
 from balancer.net.connector import Connector
+from balancer.net.proxy_backend import ProxySender
 from balancer.net.timers import TimerWheel
 from balancer.net.tls import TlsClients
 from balancer.registry import Registry
@@ -21,10 +22,12 @@ from balancer.registry import Registry
 class LiveUpstream:
     """One upstream of one configuration; a change of it makes a new one, which :meth:`replaces` the old.
 
+    :param new_id: makes ids for connections, where the PROXY header is to have one.
     :ivar config: what it was built from.
     :ivar upstream: the registry's group.
     :ivar http: its HTTP connections.
     :ivar tls: TLS to its servers, ``None`` for plain TCP.
+    :ivar sender: makes the PROXY header its servers get, ``None`` for none.
     """
 
     def __init__(
@@ -34,11 +37,15 @@ class LiveUpstream:
         tls: TlsClients | None,
         connector: Connector,
         timers: TimerWheel,
+        new_id: Callable[[], bytes] = bytes,
     ) -> None:
         self.config = config
         self.upstream = upstream
         self.tls = tls
-        self.http = HttpUpstream(upstream, connector, timers, timeouts=config.timeouts, pool=config.pool, tls=tls)
+        self.sender = None if config.send_proxy is None else ProxySender(config.send_proxy, new_id)
+        self.http = HttpUpstream(
+            upstream, connector, timers, timeouts=config.timeouts, pool=config.pool, tls=tls, sender=self.sender
+        )
         self._discovery: DnsDiscovery | None = None
         self._unsubscribe: Callable[[], object] | None = None
 

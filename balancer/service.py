@@ -27,6 +27,7 @@ from balancer.config.rules import remarks
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core import selection
+from balancer.core.forwarded import random_ids
 from balancer.core.model import AdminState, Backend
 from balancer.core.record import ConnectionRecord
 from balancer.core.route_spec import RouteSpec
@@ -284,7 +285,8 @@ class BalancerService(Service):
             if old.tls is None or tls is None or old.tls.fingerprint == tls.fingerprint:
                 return old
             self.log.info("upstream '{name}' has new authorities or a new certificate of ours", name=name)
-        return LiveUpstream(config, self.registry.upstream(name), tls, self._connector, self._timers)
+        new_id = random_ids(self.random)
+        return LiveUpstream(config, self.registry.upstream(name), tls, self._connector, self._timers, new_id)
 
     def _start_behind(self) -> None:
         """Start the upstreams that are new, then stop those they replace, so that names both have stay known."""

@@ -242,6 +242,28 @@ class ReloadTests(Case):
             self.arrive(port)
         self.assertEqual(self.connected_to(), ["10.0.0.7", "10.0.0.7"])
 
+    def test_proxy_headers(self) -> None:
+        """Whom a listener trusts changes without another port; a client that waits with its header is connected, and is
+        reset by a stop, which it does not hold up; to begin with headers takes the place of the old listener."""
+        accepting = TWO_DOORS.replace('listen = "tcp:8080"', 'listen = "tcp:8080"\naccept_proxy = { trusted = ["%s"] }')
+        service = self.start(accepting % "192.0.2.1")
+        waiting = self.quiet(8080)
+        self.assertEqual((service.listeners["http"].connections, self.connected_to()), (1, []))
+        self.successResultOf(service.reload(self.configuration(accepting % "192.0.2.2")))
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [8080, 8081])
+        self.arrive(8080)
+        self.assertEqual((len(self.connected_to()), service.listeners["http"].connections), (1, 2))
+        self.successResultOf(service.reload(self.configuration(TWO_DOORS)))
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [8080, 8081, 8080])
+        self.assertTrue(waiting.left.aborted)
+
+    def quiet(self, port: int) -> Wire:
+        """A client of that listener that says nothing."""
+        (factory,) = [server[1] for server in self.reactor.tcpServers if server[0] == port][-1:]
+        wire = Wire(factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000)), Protocol()).open()
+        flush(wire)
+        return wire
+
     def test_a_listener_that_cannot_open_leaves_the_others(self) -> None:
         """A new listener whose port is taken is logged; the rest of the new configuration serves."""
         service = self.start(TWO_DOORS)

@@ -17,7 +17,8 @@ TCP_BALANCE = "leastconn"
 
 
 def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configuration:
-    """The configuration with every ``balance`` a name, and every check of the class its ``type`` has.
+    """The configuration with every ``balance`` a name, and every check of the class its ``type`` has, with the PROXY
+    header of its upstream.
 
     Completing twice is completing once. What :func:`~balancer.config.reader.read` returns is complete; whoever builds
     a :class:`Configuration` in Python completes it before use.
@@ -45,4 +46,6 @@ def _completed(upstream: UpstreamConfig, balance: str, vocabulary: Vocabulary) -
     settings = CheckSettings if check is None else vocabulary.checks.get(check.type, type(check))
     if check is not None and not isinstance(check, settings):
         check = settings(**{field.name: getattr(check, field.name) for field in fields(CheckSettings)})
+    if check is not None and upstream.send_proxy is not None and not (check.send_proxy or check.port or check.address):
+        check = replace(check, send_proxy=upstream.send_proxy.version)
     return replace(upstream, balance=upstream.balance or balance, check=check)

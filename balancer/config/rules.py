@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
+from balancer.config.proxy_rules import proxy_headers
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.tls_rules import ENCRYPTED, PASSTHROUGH, hellos, keys_with_certificates, passed_through
 from balancer.config.wording import Path, nearest, shown
@@ -204,4 +205,5 @@ _RULES: tuple[Rule, ...] = (
     _probed_addresses,
     _reachable_routes,
     _ordered_times,
+    proxy_headers,
 )

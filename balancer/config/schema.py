@@ -25,6 +25,7 @@ from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
 from balancer.core.policies import PoolPolicy, UpstreamPolicy
+from balancer.core.proxy_policy import AcceptProxy, SendProxy, by_version
 from balancer.core.resolving import ResolvePolicy
 from balancer.core.route_spec import RouteSpec
 from balancer.core.selection import check_balance_factor
@@ -185,6 +186,15 @@ class UpstreamConfig(UpstreamPolicy):
         default_factory=PoolPolicy
     )
     tls: Annotated[BackendTls | None, Doc("TLS to the servers, verified; absent for plain TCP.")] = None
+    send_proxy: Annotated[
+        SendProxy | None,
+        BeforeValidator(by_version),
+        Written('"v1", "v2", or a table with "version"'),
+        Doc(
+            "The PROXY protocol header that tells the servers who the client is; absent for none. In mode http each "
+            "request then opens a connection of its own, for one that is kept would speak for another client."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +217,10 @@ class ListenerConfig:
         ),
     ] = "http"
     tls: Annotated[ListenerTls | None, Doc("TLS to the clients, ended here; absent for none.")] = None
+    accept_proxy: Annotated[
+        AcceptProxy | None,
+        Doc("The PROXY protocol headers of proxies in front, from whom they are taken; absent where nobody sends any."),
+    ] = None
     to: Annotated[
         str,
         Doc(

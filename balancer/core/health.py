@@ -50,6 +50,13 @@ class CheckSettings(CheckTiming):
     type: Annotated[str, Doc("The probe: `tcp`, `tls`, `http`, `expect` or a plugin's; `none` for no check.")] = "tcp"
     port: Annotated[Port | None, Doc("Another port to probe than the one that serves.")] = None
     address: Annotated[str, Doc("Another IP address to probe than the one that serves; empty for the same.")] = ""
+    send_proxy: Annotated[
+        Literal["", "none", "v1", "v2"],
+        Doc(
+            "The PROXY protocol header that a probe's connection begins with, in which the balancer speaks for itself "
+            "(LOCAL, UNKNOWN); empty sends what the upstream does, unless `port` or `address` say another place."
+        ),
+    ] = ""
 
 
 class HealthMachine:

@@ -42,6 +42,10 @@ class Termination(Enum):
     CLIENT_WRITE_TIMEOUT = ("client_write_timeout", 0, "client", "the client stopped reading the response")
     CLIENT_TLS_FAILED = ("client_tls_failed", 0, "client", "the client's TLS handshake failed or took too long")
     NOT_TLS = ("not_tls", 0, "client", "the client of a listener that passes TLS through sent no TLS")
+    CLIENT_PROXY_REFUSED = (
+        "client_proxy_refused", 0, "client",
+        "its PROXY header is missing, late or wrong, or it is not one of those who may send one",
+    )  # fmt: skip
     BODY_TOO_LARGE = ("body_too_large", 413, "client", "the request's body is larger than the limit")
 
     LIMIT = ("limit", 503, "balancer", "a connection or request limit of the listener was reached")

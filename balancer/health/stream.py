@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from balancer.core.health import CheckSettings, HealthMachine
 from balancer.core.model import AdminState, Backend, Health
+from balancer.core.proxy_protocol import greeting
 from balancer.health.attempt import Attempt
 from balancer.health.gate import Gate
 from balancer.interfaces import IProbePlugin, ProbeResult, ProbeTarget
@@ -78,6 +79,7 @@ class ProbeStream:
             port=check.port or backend.port,
             tls_name=backend.tls_name,
             name=name or backend.host,
+            preface=greeting(check.send_proxy),
         )
         self.machine = HealthMachine(check)
         self.users: set[str] = set()

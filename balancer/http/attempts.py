@@ -9,7 +9,7 @@ from balancer.core.policies import RetryCondition
 from balancer.core.record import ExchangeRecord
 from balancer.core.traits import Traits
 from balancer.core.upstream import Placement
-from balancer.http.backend import BackendConnection, BackendUser
+from balancer.http.backend import BackendConnection, BackendOpener
 from balancer.http.upstreams import HttpUpstream
 from balancer.net.connector import Attempt, Failed
 
@@ -67,7 +67,7 @@ class Attempts(Placement):
         record.reused = connection is not None
         return connection
 
-    def connect(self, user: BackendUser, failed: Failed) -> None:
+    def connect(self, user: BackendOpener, failed: Failed) -> None:
         """Open a connection to the backend of the lease that is out."""
         assert self.lease is not None
         self._attempt = self._way.connect(self.lease, user, failed)

@@ -67,6 +67,13 @@ class BackendUser(Structure):
         """Nothing can be sent to it any more; what it sent before is still read."""
 
 
+class BackendOpener(BackendUser, Structure):
+    """Who has one opened."""
+
+    def introduced(self) -> tuple[ITransport, bytes]:
+        """For a PROXY header: the transport of the client, and the request's id."""
+
+
 class BackendConnection:
     """See the module. (A protocol of its own rather than a subclass, as :class:`~balancer.http.channel.HttpChannel`.)
 

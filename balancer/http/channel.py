@@ -271,6 +271,10 @@ class HttpChannel:
 
     # -- the front of the exchange ------------------------------------------------------------------------------------
 
+    def client(self) -> ITransport:
+        """The client's transport."""
+        return self.transport
+
     def send_interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """A 1xx, at once."""
         self._out.append(response_head(status, reason, fields))

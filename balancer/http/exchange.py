@@ -5,6 +5,8 @@ in :mod:`balancer.http.fallible`. An exchange knows nothing of the wire format i
 :class:`~balancer.http.front.Front`), it only decides and passes on. It holds no bytes itself.
 """
 
+from twisted.internet.interfaces import ITransport
+
 from balancer.core.forwarded import BackendRequest
 from balancer.core.headers import HOP_COUNTED, hops_left, response_fields, trailer_fields
 from balancer.core.lease import Lease, Outcome
@@ -126,6 +128,10 @@ class Exchange(Fallible):
             self._send(connection, now)
         else:
             self._attempts.connect(self, self._connect_failed)
+
+    def introduced(self) -> tuple[ITransport, bytes]:
+        """For whom a connection is opened: the client, and this request."""
+        return self._front.client(), self._record.request_id
 
     # -- the request goes to the backend ----------------------------------------------------------------------------
 

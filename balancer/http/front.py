@@ -6,6 +6,8 @@ interface only: nothing here does anything.
 
 from typing import TYPE_CHECKING, Protocol
 
+from twisted.internet.interfaces import ITransport
+
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.bulk import Sink, Source
@@ -54,6 +56,9 @@ class Front(Protocol):
     speaks_interim: bool
     can_tunnel: bool
     timer: Timer
+
+    def client(self) -> ITransport:
+        """The transport of the client, which knows its address."""
 
     def send_interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """Send a 1xx response; the final one follows."""

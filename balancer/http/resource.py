@@ -7,10 +7,10 @@ accepts more than can be forwarded. This module never parses a response.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, ITransport
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
@@ -186,6 +186,11 @@ class ResourceFront:
             self._read_body()
 
     # -- the response -----------------------------------------------------------------------------------------------
+
+    def client(self) -> ITransport:
+        """That of the request's channel; HTTP/2's channels answer for it themselves."""
+        channel = self._request.channel
+        return cast(ITransport, getattr(channel, "transport", None) or channel)
 
     def send_interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """twisted.web cannot."""

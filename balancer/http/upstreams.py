@@ -5,6 +5,8 @@ idle for too long or when their backend left or was taken out. One object serves
 that they share connections. It never looks at a request.
 """
 
+from dataclasses import replace
+
 from balancer.core.events import ConfigApplied, Drained, Event, Maintained, MembersChanged
 from balancer.core.lease import Lease
 from balancer.core.model import AdminState, Backend
@@ -12,11 +14,12 @@ from balancer.core.policies import PoolPolicy
 from balancer.core.pool import NOTHING, SURGE, Pool
 from balancer.core.timeouts import BackendTimeouts
 from balancer.core.upstream import Upstream
-from balancer.http.backend import BackendConnection, BackendUser
+from balancer.http.backend import BackendConnection, BackendOpener
 from balancer.http1.heads import ResponseHead
 from balancer.http1.limits import HttpLimits
 from balancer.http1.memo import RESPONSES, Memo
 from balancer.net.connector import Attempt, Connector, Failed
+from balancer.net.proxy_backend import ProxySender
 from balancer.net.timers import Timer, TimerWheel
 from balancer.net.tls import TlsClients
 
@@ -27,6 +30,7 @@ SWEEPS = 8
 class HttpUpstream:
     """See the module. A change of its settings is a new object: :meth:`close` the old one, whose exchanges go on.
 
+    :param sender: makes the PROXY header that each connection begins with; then none is kept.
     :ivar upstream: the live group.
     :ivar memo: heads of responses that passed the limits.
     :ivar opened: connections opened so far.
@@ -43,10 +47,14 @@ class HttpUpstream:
         pool: PoolPolicy | None = None,
         tls: TlsClients | None = None,
         limits: HttpLimits | None = None,
+        sender: ProxySender | None = None,
     ) -> None:
         self.upstream = upstream
         self.timeouts = timeouts or BackendTimeouts()
         self.policy = pool or PoolPolicy()
+        if sender is not None:  # a connection that is kept would speak for another client
+            self.policy = replace(self.policy, idle=0)
+        self._sender = sender
         self.limits = limits or HttpLimits()
         self.memo: Memo[ResponseHead] = Memo(RESPONSES)
         self.opened = 0
@@ -72,10 +80,11 @@ class HttpUpstream:
         pool = self._pools.get(backend)
         return None if pool is None else pool.take(now)
 
-    def connect(self, lease: Lease, user: BackendUser, failed: Failed) -> Attempt:
+    def connect(self, lease: Lease, user: BackendOpener, failed: Failed) -> Attempt:
         """Open a connection for ``user``; see :meth:`~balancer.net.connector.Connector.connect` for ``failed``."""
         backend = lease.backend
         timeouts = self.timeouts
+        preface = b"" if self._sender is None else self._sender.preface(*user.introduced())
         return self._connector.connect(
             backend.host,
             backend.port,
@@ -84,6 +93,7 @@ class HttpUpstream:
             timeout=timeouts.connect,
             tls=None if self._tls is None else self._tls.client(backend.tls_name or backend.host),
             tls_timeout=timeouts.tls_handshake,
+            preface=preface,
         )
 
     def keep(self, connection: BackendConnection, now: float) -> None:

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from balancer.core.lease import Outcome
 from balancer.core.model import join_address
+from balancer.net.proxy_backend import Preface
 from balancer.net.timers import Timer, TimerWheel, nothing
 from balancer.net.tls import TlsClient, tls_words
 from balancer.net.tls_backend import BackendTlsStream
@@ -75,6 +76,7 @@ class Connector:
         tls_timeout: float = 5.0,
         bind_address: tuple[str, int] | None = None,
         timer: Timer | None = None,
+        preface: bytes = b"",
     ) -> "Attempt":
         """Begin one attempt; neither ``protocol`` nor ``failed`` is called before this returns.
 
@@ -88,8 +90,9 @@ class Connector:
         :param tls_timeout: seconds for the TLS handshake after it.
         :param bind_address: the local address and port to come from.
         :param timer: of the caller's, lent in place of one of the attempt's own; back and at rest when this is over.
+        :param preface: what is sent before anything else, TLS included.
         """
-        attempt = Attempt(self, host, port, protocol, failed, tls, tls_timeout, timer)
+        attempt = Attempt(self, host, port, protocol, failed, tls, tls_timeout, timer, preface)
         attempt.begin(timeout, bind_address)
         return attempt
 
@@ -112,6 +115,7 @@ class Attempt:
         "_handshake",
         "_lent",
         "_owner",
+        "_preface",
         "_protocol",
         "_timeout",
         "_timer",
@@ -135,6 +139,7 @@ class Attempt:
         tls: TlsClient | None,
         tls_timeout: float,
         timer: Timer | None = None,
+        preface: bytes = b"",
     ) -> None:
         self.host = host
         self.port = port
@@ -143,6 +148,7 @@ class Attempt:
         self._owner = owner
         self._protocol: IProtocol | None = protocol
         self._failed = failed
+        self._preface = preface
         self._tls = tls
         self._tls_timeout = tls_timeout
         self._lent = timer is not None
@@ -266,7 +272,10 @@ class Attempt:
     # -- what the reactor's short way calls ----------------------------------------------------------------------
 
     def connected(self) -> IProtocol:
-        """TCP is connected: hand out the caller's protocol, or the TLS handshake in front of it."""
+        """TCP is connected: hand out the caller's protocol, or the TLS handshake in front of it; the preface first."""
+        if self._preface:
+            preface, self._preface = self._preface, b""
+            return cast(IProtocol, Preface(self, preface))  # which asks again
         timer, tls = self._timer, self._tls
         if tls is None:
             return self._wanted()

@@ -25,8 +25,13 @@ from balancer.net.tls_stream import TlsStream
 class Admitting(Structure):
     """A listener's factory, as what stands in front of it sees it."""
 
-    limit: ConnectionLimit
-    draining: bool
+    @property
+    def limit(self) -> ConnectionLimit:
+        """How many clients there may be."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more are served."""
 
     def admitted(self) -> IProtocol:
         """The protocol for a client that :attr:`limit` has let in."""
@@ -65,6 +70,16 @@ class TlsFactory:
 
     def __repr__(self) -> str:
         return f"<TlsFactory {self.inner.limit.name} handshakes={self.handshakes}>"
+
+    @property
+    def limit(self) -> ConnectionLimit:
+        """That of the listener."""
+        return self.inner.limit
+
+    @property
+    def draining(self) -> bool:
+        """Whether the listener is."""
+        return self.inner.draining
 
     @property
     def handshakes(self) -> int:
@@ -110,6 +125,10 @@ class TlsFactory:
         """A client is there: its handshake first."""
         if self.inner.draining or not self.inner.limit.enter():
             return ClosedAtOnce()
+        return self.admitted()
+
+    def admitted(self) -> IProtocol:
+        """The handshake of a client that :attr:`limit` has let in."""
         client = ClientTls(self)
         self._shaking.add(client)
         return client

@@ -34,6 +34,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.net.flow import CHUNK, IConnection, peer_name
+from balancer.net.proxied import Proxied, proxied
 
 RECORD = 16384
 """Bytes of content in one record at most (RFC 8446 section 5.1); OpenSSL never returns more at one time."""
@@ -365,6 +366,11 @@ class TlsStream:
     def peer_name(self) -> tuple[str, int] | None:
         """The same, as :func:`balancer.net.flow.peer_name` has it."""
         return peer_name(self._raw)
+
+    @property
+    def proxied(self) -> Proxied | None:
+        """Of the transport below."""
+        return proxied(self._raw)
 
     def getTcpNoDelay(self) -> bool:
         """Of the transport below."""

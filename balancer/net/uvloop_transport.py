@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from mypy_extensions import mypyc_attr
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
     ILoggingContext,
@@ -25,6 +25,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import classImplements, directlyProvides
 
+from balancer.net.proxied import Proxied
 from balancer.net.uvloop_consumer import nothing
 from balancer.net.uvloop_stream import UvloopStream, unless_aborted
 
@@ -56,7 +57,7 @@ class UvloopTransport(UvloopStream):
 
     def __init__(self, reactor: Any, sock: socket.socket | None, peer: Any) -> None:
         super().__init__(reactor, sock, peer)
-        self._address: IPv4Address | IPv6Address | None = None  # the peer's, once it was asked for
+        self._address: Any = None  # the peer's, once it was asked for
 
     def getPeer(self) -> Any:
         """The other end."""
@@ -69,15 +70,27 @@ class UvloopTransport(UvloopStream):
         """The other end (see :func:`balancer.net.flow.peer_name`)."""
         if len(self._peer) == 2:
             host, port = self._peer
-        else:
-            host, port = self.getPeer().host, self.getPeer().port
-        return host, port
+            return host, port
+        address = self.getPeer()
+        return None if isinstance(address, UNIXAddress) else (address.host, address.port)
 
     def getHost(self) -> Any:
         """This end."""
-        if self._host is None:
-            self._host = self._uv.get_extra_info("sockname")
-        return internet_address(self._host)
+        host = self._host
+        if host is None:
+            host = self._host = self._uv.get_extra_info("sockname")
+        return host.host if isinstance(host, Proxied) else internet_address(host)
+
+    def introduce(self, client: Proxied) -> None:
+        """Answer for the client that a proxy introduced (see :mod:`balancer.net.proxied`)."""
+        self._host = client
+        self._address = peer = client.peer
+        self._peer = () if isinstance(peer, UNIXAddress) else (peer.host, peer.port)
+
+    @property
+    def proxied(self) -> Proxied | None:
+        """The introduction, if there was one."""
+        return self._host if isinstance(self._host, Proxied) else None
 
     def getHandle(self) -> socket.socket:
         """The socket. It is uvloop's: look at it, but neither read nor write nor close."""
@@ -237,8 +250,8 @@ class ServerTransport(UvloopTransport):
     @property
     def hostname(self) -> str:
         """The peer's IP address."""
-        host: str = self.getPeer().host
-        return host
+        name = self.peer_name()
+        return "" if name is None else name[0]
 
     def __repr__(self) -> str:
         port = self.server._realPortNumber if self.server is not None else self._local()

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionLost, FileDescriptorOverrun
 from twisted.internet.interfaces import IFileDescriptorReceiver, IProtocol, IUNIXTransport
 from zope.interface import implementer
 
+from balancer.net.proxied import Proxied
 from balancer.net.uvloop_port import UvloopPort
 from balancer.net.uvloop_stream import UvloopStream
 from balancer.net.uvloop_transport import ClientTransport, ServerTransport
@@ -93,6 +94,8 @@ class Descriptors(UvloopStream):
 class UnixServerTransport(ServerTransport, Descriptors):
     """A connection that was accepted, or adopted."""
 
+    _introduced: Proxied | None = None
+
     def __init__(self, reactor: Any, sock: socket.socket, peer: Any, make: Any, port: Any, number: int) -> None:
         super().__init__(reactor, sock, peer, make, port, number)
         self._holding()
@@ -122,6 +125,20 @@ class UnixServerTransport(ServerTransport, Descriptors):
 
     def _local(self) -> object:
         return self._host or self.socket.getsockname()
+
+    def introduce(self, client: Proxied) -> None:
+        """Answer for the client that a proxy introduced: it may have an IP address."""
+        leaf: Any = self
+        name = None if isinstance(client.peer, UNIXAddress) else (client.peer.host, client.peer.port)
+        leaf.getPeer = lambda: client.peer
+        leaf.getHost = lambda: client.host
+        leaf.peer_name = lambda: name
+        self._introduced = client
+
+    @property
+    def proxied(self) -> Proxied | None:
+        """The introduction, if there was one."""
+        return self._introduced
 
     @property
     def hostname(self) -> str:

@@ -142,6 +142,7 @@ class Connection:
         """Ask for a backend of that upstream; what comes meanwhile is held."""
         self.record.upstream = upstream.name
         self.client.take = self._hold
+        sender = self._settings.sender
         self._opening = Opening(
             upstream,
             self._factory.connector,
@@ -151,6 +152,7 @@ class Connection:
             self._failed,
             self.record,
             self._idle,
+            b"" if sender is None else sender.preface(self.client.transport),
         )
         self._opening.begin(traits)
 

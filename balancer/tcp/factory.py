@@ -13,11 +13,13 @@ from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from zope.interface import implementer
 
 from balancer.config.schema import SPLICES, Configuration, UpstreamConfig
+from balancer.core.forwarded import random_ids
 from balancer.core.model import BackendSpec, is_literal, split_address
 from balancer.core.termination import Termination
 from balancer.core.upstream import Upstream
 from balancer.net.connector import Connector
 from balancer.net.listen import ClosedAtOnce, ConnectionLimit
+from balancer.net.proxy_backend import ProxySender
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls import TlsClients
@@ -174,6 +176,8 @@ def forward(
     upstream = policy or UpstreamConfig(servers=(), balance=balance)
     registry.apply(Configuration(upstream={settings.name: upstream}))
     registry.publish(settings.name, specs)
+    if settings.sender is None and upstream.send_proxy is not None:
+        settings = replace(settings, sender=ProxySender(upstream.send_proxy, random_ids(Random())))
     timers = TimerWheel(reactor)
     tls = None if upstream.tls is None else TlsClients(upstream.tls)
     return ForwardingFactory(registry.upstream(settings.name), Connector(reactor, timers), timers, settings, tls=tls)

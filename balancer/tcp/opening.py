@@ -31,6 +31,7 @@ class Opening:
     :param failed: called once where no backend can be had.
     :param record: gets attempts, times and what was met.
     :param timer: lent to each attempt.
+    :param preface: what the connection begins with.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Opening:
         "_lease",
         "_lent",
         "_placement",
+        "_preface",
         "_protocol",
         "_record",
         "_seconds",
@@ -61,6 +63,7 @@ class Opening:
         failed: Failed,
         record: ConnectionRecord,
         timer: Timer | None = None,
+        preface: bytes = b"",
     ) -> None:
         self._upstream = upstream
         self._connector = connector
@@ -76,6 +79,7 @@ class Opening:
         self._attempt: Attempt | None = None
         self._timer: Timer | None = None
         self._lent = timer
+        self._preface = preface
 
     def __repr__(self) -> str:
         state = "waiting" if self._timer is not None else "connecting" if self._lease is not None else "over"
@@ -186,6 +190,7 @@ class Opening:
             tls=tls,
             tls_timeout=timeouts.tls_handshake,
             timer=self._lent,
+            preface=self._preface,
         )
 
     def _refused(self, outcome: Outcome, reason: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from balancer.core.record import ConnectionRecord
 from balancer.core.timeouts import BackendTimeouts, ClientTimeouts
+from balancer.net.proxy_backend import ProxySender
 from balancer.net.splice import Splicer
 
 MAX_TRIES = 8
@@ -28,6 +29,7 @@ class TcpSettings:
     :ivar splice: bytes received after which a direction may be spliced, 0 for never.
     :ivar splicer: who splices; ``None`` for nobody.
     :ivar max_tries: backends tried for one connection.
+    :ivar sender: makes the PROXY header that each connection to a backend begins with; ``None`` for none.
     :ivar log: takes each connection's record, once, when it has ended.
     """
 
@@ -39,4 +41,5 @@ class TcpSettings:
     splice: int = 262144
     splicer: Splicer | None = None
     max_tries: int = MAX_TRIES
+    sender: ProxySender | None = None
     log: Callable[[ConnectionRecord], None] = drop

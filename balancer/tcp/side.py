@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITran
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
+from balancer.core.termination import Termination
 from balancer.net.flow import BULK, CONSUMER, ENDED, HOLD, Flow, IConnection, can_half_close, finish
 from balancer.net.splice import FULL, Splice
 from balancer.net.tls import is_tls
@@ -39,6 +40,9 @@ class Pair(Structure):
 
     def broken(self, side: "Side", words: str) -> None:
         """What it sends cannot be written, for the other is lost."""
+
+    def stop(self, cause: Termination, reason: str) -> None:
+        """End both."""
 
 
 CLEANLY = str(ConnectionDone())
@@ -184,6 +188,11 @@ class Side:
         self.splice = None
         if self.pair is not None:
             self.pair.broken(self, words)
+
+    def stop(self, cause: Termination, reason: str) -> None:
+        """What stands in front of it ends the connection."""
+        if self.pair is not None:
+            self.pair.stop(cause, reason)
 
     # -- what the pair orders ------------------------------------------------------------------------------------
 

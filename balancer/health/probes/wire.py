@@ -12,15 +12,17 @@ from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionRefusedError, TimeoutError
-from twisted.internet.interfaces import IStreamClientEndpoint, ITCPTransport
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from balancer.core.health import CheckSettings
 from balancer.core.model import join_address
 from balancer.core.tls import BackendTls
 from balancer.health.settings import SecureCheckSettings
 from balancer.interfaces import ProbeResult, ProbeTarget
+from balancer.net.proxy_backend import Preface
 from balancer.net.tls import TlsClients
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ def endpoint(target: ProbeTarget, _settings: CheckSettings, reactor: Any) -> ISt
     kind = TCP6ClientEndpoint if ":" in target.host else TCP4ClientEndpoint
     never: Any = None  # Twisted takes it, and says a number
     made: IStreamClientEndpoint = kind(reactor, target.host, target.port, timeout=never)
-    return made
+    return Prefaced(made, target.preface) if target.preface else made
 
 
 def secure_endpoint(target: ProbeTarget, settings: SecureCheckSettings, reactor: Any) -> IStreamClientEndpoint:
@@ -75,6 +77,48 @@ def server_name(target: ProbeTarget, settings: SecureCheckSettings) -> str:
 def _clients(settings: BackendTls, _modified: tuple[float, ...]) -> TlsClients:
     """:param _modified: when each file was, so that a new one is read."""
     return TlsClients(settings)
+
+
+@implementer(IStreamClientEndpoint)
+class Prefaced:
+    """An endpoint whose connections begin with these bytes, before TLS."""
+
+    def __init__(self, where: IStreamClientEndpoint, preface: bytes) -> None:
+        self._where = where
+        self._preface = preface
+
+    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
+        """See ``IStreamClientEndpoint``."""
+        connecting: Deferred[Any] = self._where.connect(_Prefacing(protocolFactory, self._preface))
+        return connecting.addCallback(lambda preface: preface.following)
+
+
+class _Prefacing(Factory):
+    """In front of a factory. It is the owner of its one :class:`~balancer.net.proxy_backend.Preface`."""
+
+    noisy = False
+
+    def __init__(self, behind: IProtocolFactory, preface: bytes) -> None:
+        self._behind = behind
+        self._preface = preface
+        self._address: Any = None
+
+    def doStart(self) -> None:
+        self._behind.doStart()
+
+    def doStop(self) -> None:
+        self._behind.doStop()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """TCP is connected (called by Twisted)."""
+        self._address = addr
+        return Preface(self, self._preface)
+
+    def connected(self) -> IProtocol:
+        """Whom it is for."""
+        protocol = self._behind.buildProtocol(self._address)
+        assert protocol is not None  # none of a probe's factories refuses
+        return protocol
 
 
 class Conversation(Protocol):

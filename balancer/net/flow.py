@@ -5,6 +5,8 @@ resumed only when the last of them is gone; without counting them the first that
 This module never holds bytes.
 """
 
+from typing import cast
+
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -129,7 +131,8 @@ def peer_name(transport: ITCPTransport) -> tuple[str, int] | None:
     if own is not None:
         name: tuple[str, int] | None = own()
         return name
-    address = transport.getPeer()
+    # Twisted's types say it is one of the two; a UNIX socket's is neither, and compiled code would believe the types.
+    address = cast(object, transport.getPeer())
     return (address.host, address.port) if isinstance(address, IPv4Address | IPv6Address) else None
 
 

@@ -5,6 +5,7 @@ Each rule is a function from a configuration to mistakes. Nothing here looks at 
 
 from collections.abc import Callable, Collection, Iterator
 
+from balancer.config.guards import guards
 from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
@@ -192,4 +193,6 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _secured, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (
+    _targets, _secured, guards, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times,
+)  # fmt: skip

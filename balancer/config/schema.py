@@ -21,6 +21,7 @@ from balancer.config.vocabulary import NO_CHECK, Vocabulary
 from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.forwarded_policy import ForwardedPolicy
+from balancer.core.guard_policy import GuardPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
 from balancer.core.policies import PoolPolicy, UpstreamPolicy
@@ -209,6 +210,9 @@ class ListenerConfig:
     max_connections: Annotated[
         CountOrZero, Doc("Client connections at one time; more are closed at once. 0 for no limit.")
     ] = 10000
+    guard: Annotated[
+        GuardPolicy | None, Doc("Which clients are let in, how many of one source, and for how long; absent for all.")
+    ] = None
     timeouts: Annotated[ClientTimeouts, Doc("How long its clients are waited for.")] = field(
         default_factory=ClientTimeouts
     )

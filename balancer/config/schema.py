@@ -20,6 +20,7 @@ from balancer.config.listen import ALLOWED, checked_listen
 from balancer.config.vocabulary import NO_CHECK, Vocabulary
 from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
+from balancer.core.agent_settings import AgentSettings
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.guard_policy import GuardPolicy
 from balancer.core.health import CheckSettings
@@ -178,6 +179,10 @@ class UpstreamConfig(UpstreamPolicy):
         Written('a table like { type = "http", path = "/health" }, or the type alone: "tcp"'),
         Doc('The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none.'),
     ] = field(default_factory=CheckSettings)
+    agent: Annotated[
+        AgentSettings | None,
+        Doc("An agent asked beside the check, for each server: HAProxy's `agent-check`; absent for none."),
+    ] = None
     timeouts: Annotated[BackendTimeouts, Doc("How long its servers are waited for.")] = field(
         default_factory=BackendTimeouts
     )

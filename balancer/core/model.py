@@ -275,7 +275,7 @@ class Backend:
         :returns: whether the backend's health changed.
         """
         self._verdicts[check] = (health, reason, waits)
-        return self._settle(now)
+        return self._settle(now, check)
 
     def forget_check(self, check: object, now: float) -> bool:
         """That check is no longer made. Returns whether the backend's health changed."""
@@ -314,7 +314,8 @@ class Backend:
         kind = {AdminState.READY: Enabled, AdminState.DRAIN: Drained, AdminState.MAINT: Maintained}[state]
         self._publish(kind(now, self.address, self.admin_reason), back=state is AdminState.READY)
 
-    def _settle(self, now: float) -> bool:
+    def _settle(self, now: float, spoke: object = None) -> bool:
+        """Take the worst verdict. A change is told with the reason of the check that ``spoke``, where it is that."""
         ranks = (Health.DOWN, Health.UNKNOWN, Health.UP)
         verdicts = self._verdicts.values()
         worst = min(verdicts, key=lambda verdict: ranks.index(verdict[0]), default=None)
@@ -324,6 +325,9 @@ class Backend:
         previous, self.health, self.health_reason, self.waits = self.health, health, reason, waits
         if (health, waits) == before:
             return False
+        own = self._verdicts.get(spoke)
+        if own is not None and own[0] is health:
+            self.health_reason = reason = own[1]
         kind = {Health.DOWN: BackendDown, Health.UP: BackendUp, Health.UNKNOWN: HealthUnknown}[health]
         self._publish(kind(now, self.address, reason), back=previous is Health.DOWN)
         return True

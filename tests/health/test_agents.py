@@ -78,6 +78,7 @@ class AgentsTests(SynchronousTestCase):
         self.assertIs(self.backend.health, Health.DOWN)
         self.say(b"up")
         self.assertIs(self.backend.health, Health.UP)
+        self.assertEqual(self.told()[-1], "BackendUp: agent: up")
         self.check.answer = FAILED
         self.clock.pump([0.5] * 40)
         self.assertIs(self.backend.health, Health.DOWN)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from balancer.core.agent import Report
     from balancer.core.model import BackendSpec, Member
     from balancer.core.traits import Traits
 
@@ -81,6 +82,13 @@ class ProbeResult:
 
     passed: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult(ProbeResult):
+    """What the probe ``agent`` found: as any other, and what the agent said where it passed."""
+
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

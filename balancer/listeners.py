@@ -24,6 +24,7 @@ from balancer.http.settings import HttpSettings
 from balancer.live import LiveUpstream
 from balancer.net.certificates import ServerTls
 from balancer.net.connector import Connector
+from balancer.net.guard import Guard
 from balancer.net.listen import listen
 from balancer.net.proxy_server import ProxyFactory
 from balancer.net.splice import Splicer
@@ -73,6 +74,7 @@ class OpenListener:
         self._shared = shared
         self._port: IListeningPort | None = None
         self._factory = self._make(upstreams)
+        self._guard()
         self._tls = self._make_tls(tls) if tls is not None else None
         self._proxy = self._make_proxy()
 
@@ -98,6 +100,13 @@ class OpenListener:
         connections = self._factory.connections + (self._tls.handshakes if self._tls is not None else 0)
         return connections + (self._proxy.waiting if self._proxy is not None else 0)
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """Clients refused so far, by reason."""
+        guard = self._factory.guard
+        by_guard = {} if guard is None else {reason.value: count for reason, count in guard.refused.items()}
+        return {"max_connections": self._factory.limit.refused, **by_guard}
+
     def fits(self, config: ListenerConfig) -> bool:
         """Whether it can take that configuration without another port."""
         same = (config.listen, config.mode) == (self.config.listen, self.config.mode)
@@ -115,6 +124,7 @@ class OpenListener:
         self.config = config
         if self._proxy is not None and config.accept_proxy is not None:
             self._proxy.configure(config.accept_proxy)
+        self._guard()
         if self._tls is not None and tls is not None:
             self._tls.timeout = config.timeouts.tls_handshake
             if tls.fingerprint != self._tls.tls.fingerprint:
@@ -137,6 +147,8 @@ class OpenListener:
     def stop(self) -> Deferred[Any]:
         """Accept no more; what is connected is served as before."""
         port, self._port = self._port, None
+        if self._factory.guard is not None:
+            self._factory.guard.stop()
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(bool)
 
     def close(self) -> Deferred[Any]:
@@ -157,6 +169,16 @@ class OpenListener:
         if self._tls is not None:
             self._tls.abort_all()
         self._factory.abort_all()
+
+    def _guard(self) -> None:
+        """Have the guard that is configured. One that is there already keeps its counts."""
+        policy, guard = self.config.guard, self._factory.guard
+        if policy is not None and guard is not None:
+            guard.configure(self.name, policy)
+            return
+        if guard is not None:
+            guard.stop()
+        self._factory.guard = None if policy is None else Guard(self.name, policy, self._shared.timers)
 
     def _opened(self, port: IListeningPort) -> None:
         self._port = port

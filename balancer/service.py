@@ -28,6 +28,7 @@ from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core import selection
 from balancer.core.forwarded import random_ids
+from balancer.core.health import CheckSettings
 from balancer.core.model import AdminState, Backend
 from balancer.core.record import ConnectionRecord
 from balancer.core.route_spec import RouteSpec
@@ -63,8 +64,9 @@ DRAIN_LOOK = 0.05
 
 def vocabulary() -> Vocabulary:
     """What the plugins of this installation add to the configuration: probes and selectors."""
+    found = {name: plugin.settings for name, plugin in every(IProbePlugin).items()}
     return Vocabulary(
-        checks={name: plugin.settings for name, plugin in every(IProbePlugin).items()},
+        checks={name: settings for name, settings in found.items() if issubclass(settings, CheckSettings)},
         selectors=lambda text: selection.check(text, partial(named, ISelectorPlugin)),
     )
 

@@ -221,6 +221,23 @@ class ReloadTests(Case):
         self.assertRaises(UnknownName, service.registry.find, "10.0.0.2:80")
         self.assertEqual(len(self.reactor.tcpServers), 2)
 
+    def test_a_guard_comes_changes_and_goes(self) -> None:
+        """It holds for who comes from then on; its counts are readable, and survive a change of it."""
+        service = self.start(TWO_DOORS)
+        guarded = "guard = {{ connections = {} }}\n[listener.tcp]"
+        listener = service.listeners["http"]
+        self.assertEqual(listener.refused, {"max_connections": 0})
+        for connections, refused in ((1, 1), (2, 2), (0, 2)):
+            text = TWO_DOORS
+            if connections:
+                text = text.replace("[listener.tcp]", guarded.format(connections))
+            self.successResultOf(service.reload(self.configuration(text)))
+            wires = [self.arrive(8080) for _ in range(2)]
+            if connections:
+                self.assertEqual(listener.refused["source_connections"], refused)
+            self.assertEqual([wire.right.disconnected for wire in wires], [False, connections > 0])
+        self.assertEqual(listener.refused, {"max_connections": 0})
+
     def test_listeners_come_and_go(self) -> None:
         """A listener with another address is closed and opened there; one that left is closed; a new one opens."""
         service = self.start(TWO_DOORS)

@@ -3,6 +3,7 @@
 from twisted.logger import Logger, LogLevel
 
 from balancer.core.events import (
+    Advised,
     BackendDown,
     BackendUp,
     ConfigApplied,
@@ -27,6 +28,7 @@ WORDS: dict[type[Event], tuple[LogLevel, str]] = {
     Drained: (LogLevel.info, "{subject} is draining: {reason}"),
     Maintained: (LogLevel.info, "{subject} is in maintenance: {reason}"),
     Enabled: (LogLevel.info, "{subject} is enabled: {reason}"),
+    Advised: (LogLevel.info, "{subject} is advised: {reason}"),
     MembersChanged: (LogLevel.info, "upstream {subject}: {reason}"),
     PanicEntered: (LogLevel.critical, "upstream {subject} panics: {reason}"),
     PanicLeft: (LogLevel.info, "upstream {subject} no longer panics: {reason}"),

@@ -5,6 +5,7 @@ Each rule is a function from a configuration to mistakes. Nothing here looks at 
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from balancer.config.guards import guards
 from balancer.config.listen import Place, place
 from balancer.config.problems import Mistake
 from balancer.config.proxy_rules import proxy_headers
@@ -195,15 +196,6 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
 
 
 _RULES: tuple[Rule, ...] = (
-    _targets,
-    _secured,
-    passed_through,
-    hellos,
-    keys_with_certificates,
-    _ports,
-    _servers,
-    _probed_addresses,
-    _reachable_routes,
-    _ordered_times,
-    proxy_headers,
-)
+    _targets, _secured, passed_through, hellos, keys_with_certificates, guards, _ports, _servers, _probed_addresses,
+    _reachable_routes, _ordered_times, proxy_headers,
+)  # fmt: skip

@@ -20,8 +20,10 @@ from balancer.config.listen import ALLOWED, checked_listen
 from balancer.config.vocabulary import NO_CHECK, Vocabulary
 from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
+from balancer.core.agent_settings import AgentSettings
 from balancer.core.client_hello import LIMIT as CLIENT_HELLO
 from balancer.core.forwarded_policy import ForwardedPolicy
+from balancer.core.guard_policy import GuardPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
 from balancer.core.policies import PoolPolicy, UpstreamPolicy
@@ -179,6 +181,10 @@ class UpstreamConfig(UpstreamPolicy):
         Written('a table like { type = "http", path = "/health" }, or the type alone: "tcp"'),
         Doc('The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none.'),
     ] = field(default_factory=CheckSettings)
+    agent: Annotated[
+        AgentSettings | None,
+        Doc("An agent asked beside the check, for each server: HAProxy's `agent-check`; absent for none."),
+    ] = None
     timeouts: Annotated[BackendTimeouts, Doc("How long its servers are waited for.")] = field(
         default_factory=BackendTimeouts
     )
@@ -235,6 +241,9 @@ class ListenerConfig:
     max_connections: Annotated[
         CountOrZero, Doc("Client connections at one time; more are closed at once. 0 for no limit.")
     ] = 10000
+    guard: Annotated[
+        GuardPolicy | None, Doc("Which clients are let in, how many of one source, and for how long; absent for all.")
+    ] = None
     timeouts: Annotated[ClientTimeouts, Doc("How long its clients are waited for.")] = field(
         default_factory=ClientTimeouts
     )

@@ -72,6 +72,12 @@ class Enabled(Event):
     __slots__ = ()
 
 
+class Advised(Event):
+    """An agent changed the backend's share of the traffic, or how many connections it takes."""
+
+    __slots__ = ()
+
+
 class MembersChanged(Event):
     """An upstream's set of backends, or their weights, changed."""
 

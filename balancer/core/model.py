@@ -6,16 +6,15 @@ traffic says (ejection). Every change carries a reason and leaves an event. This
 verdict changes (see ``health``, ``outlier``, ``registry``) and never reads a clock: time is an argument.
 """
 
-import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-from ipaddress import ip_address
 from typing import Protocol
 
+from balancer.core.advice import FULL, Advice, limit_of, percent_of, strictest
 from balancer.core.events import (
     KEPT,
+    Advised,
     BackendDown,
     BackendUp,
     Drained,
@@ -26,58 +25,14 @@ from balancer.core.events import (
     Maintained,
     Readmitted,
 )
+from balancer.core.hostport import is_literal as is_literal
+from balancer.core.hostport import join_address as join_address
+from balancer.core.hostport import split_address as split_address
+from balancer.core.states import AdminState as AdminState
+from balancer.core.states import Health as Health
 
 MAX_WEIGHT = 256
 """The largest weight, as in HAProxy."""
-
-_PORT = re.compile("[0-9]{1,5}")
-
-
-class Health(Enum):
-    """What probes say."""
-
-    UNKNOWN = "unknown"
-    UP = "up"
-    DOWN = "down"
-
-
-class AdminState(Enum):
-    """What the operator says: READY serves, DRAIN finishes what it has, MAINT gets nothing, not even probes."""
-
-    READY = "ready"
-    DRAIN = "drain"
-    MAINT = "maint"
-
-
-def join_address(host: str, port: int) -> str:
-    """``host:port``, with the brackets an IPv6 address needs."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """``host:port`` or ``[ipv6]:port`` into its parts.
-
-    :raises ValueError: there is no port, or it is not a number from 1 to 65535.
-    """
-    if "://" in text:
-        raise ValueError(f"{text!r}: write HOST:PORT, without a scheme and a path")
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]") and ":" in host:
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"{text!r}: write an IPv6 address in brackets, [addr]:port")
-    if not colon or not host or set(host) & set("[] ") or not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535")
-    return host, int(port)
-
-
-def is_literal(host: str) -> bool:
-    """Whether the host is an IP address rather than a name to resolve."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +119,11 @@ class Backend:
     :ivar active: leases out now.
     :ivar total: leases ever given.
     :ivar failures: leases that ended with a failure of the backend.
-    :ivar max_connections: leases at one time, 0 for no limit: the smallest that any of its groups sets.
+    :ivar max_connections: leases at one time, 0 for no limit: what an agent says, else the smallest that any of its
+        groups sets.
+    :ivar admin: the strictest of what its operator and its agents say.
+    :ivar operator: what the operator says, and why.
+    :ivar percent: the share of its configured weight that it gets, by its agents.
     :ivar available: READY, not ejected, not DOWN, not waiting for its first probe. (Being full is a passing
         matter: see :attr:`full`.)
     :ivar waits: it is new and waits for its first probe; used only where nothing else is left.
@@ -176,6 +135,7 @@ class Backend:
     """
 
     __slots__ = (
+        "_advices",
         "_limits",
         "_verdicts",
         "active",
@@ -196,6 +156,8 @@ class Backend:
         "key",
         "listener",
         "max_connections",
+        "operator",
+        "percent",
         "port",
         "readmitted_at",
         "tls_name",
@@ -216,6 +178,8 @@ class Backend:
         self.max_connections = 0
         self.admin = AdminState.READY
         self.admin_reason = ""
+        self.operator = (AdminState.READY, "")
+        self.percent = FULL
         self.health = Health.UNKNOWN
         self.health_reason = "no check is configured"
         self.ejected_until: float | None = None
@@ -227,6 +191,7 @@ class Backend:
         self.available = True
         self.events: deque[Event] = deque(maxlen=KEPT)
         self.groups: list[Group] = []
+        self._advices: dict[object, Advice] = {}
         self._limits: dict[Group, int] = {}
         self._verdicts: dict[object, tuple[Health, str, bool]] = {}
 
@@ -261,7 +226,7 @@ class Backend:
         if group not in self._limits:
             self.groups.append(group)
         self._limits[group] = max_connections
-        self.max_connections = min(filter(None, self._limits.values()), default=0)
+        self._limit()
 
     def leave(self, group: Group) -> None:
         """The group lists it no more.
@@ -270,7 +235,7 @@ class Backend:
         """
         del self._limits[group]
         self.groups.remove(group)
-        self.max_connections = min(filter(None, self._limits.values()), default=0)
+        self._limit()
 
     def offer(self) -> None:
         """There may be room: let the groups' waiters try. The groups take turns at being asked first, so that no
@@ -282,12 +247,25 @@ class Backend:
 
     def administer(self, state: AdminState, reason: str, now: float) -> bool:
         """The operator's word. Returns whether anything changed."""
-        if state is self.admin:
+        if state is self.operator[0]:
             return False
-        self.admin, self.admin_reason = state, reason
-        kind = {AdminState.READY: Enabled, AdminState.DRAIN: Drained, AdminState.MAINT: Maintained}[state]
-        self._publish(kind(now, self.address, reason), back=state is AdminState.READY)
+        self.operator = (state, reason)
+        self._heed(reason, now)
         return True
+
+    def advise(self, agent: object, advice: Advice | None, reason: str, now: float) -> None:
+        """An agent's word, ``None`` to take it back; see :mod:`balancer.core.advice` for what it changes."""
+        if advice is None:
+            self._advices.pop(agent, None)
+        else:
+            self._advices[agent] = advice
+        self._heed(reason, now)
+        before = self.percent, self.max_connections
+        self.percent = percent_of(self._advices)
+        self._limit()
+        if before != (self.percent, self.max_connections):
+            self._publish(Advised(now, self.address, reason), back=False)
+            self.offer()
 
     def judge(self, check: object, health: Health, reason: str, now: float, waits: bool = False) -> bool:
         """A probe stream's verdict. With several checks the worst counts: DOWN, then UNKNOWN, then UP.
@@ -297,7 +275,7 @@ class Backend:
         :returns: whether the backend's health changed.
         """
         self._verdicts[check] = (health, reason, waits)
-        return self._settle(now)
+        return self._settle(now, check)
 
     def forget_check(self, check: object, now: float) -> bool:
         """That check is no longer made. Returns whether the backend's health changed."""
@@ -323,7 +301,21 @@ class Backend:
         self._publish(Readmitted(now, self.address, reason), back=True)
         return True
 
-    def _settle(self, now: float) -> bool:
+    def _limit(self) -> None:
+        said = limit_of(self._advices)
+        self.max_connections = min(filter(None, self._limits.values()), default=0) if said is None else said
+
+    def _heed(self, reason: str, now: float) -> None:
+        """Somebody spoke: take the strictest word, and tell where it is another one, or another's."""
+        state, why = strictest(self.operator, self._advices.values())
+        if state is self.admin and (state is AdminState.READY or why == self.admin_reason):
+            return
+        self.admin, self.admin_reason = state, reason if state is AdminState.READY else why
+        kind = {AdminState.READY: Enabled, AdminState.DRAIN: Drained, AdminState.MAINT: Maintained}[state]
+        self._publish(kind(now, self.address, self.admin_reason), back=state is AdminState.READY)
+
+    def _settle(self, now: float, spoke: object = None) -> bool:
+        """Take the worst verdict. A change is told with the reason of the check that ``spoke``, where it is that."""
         ranks = (Health.DOWN, Health.UNKNOWN, Health.UP)
         verdicts = self._verdicts.values()
         worst = min(verdicts, key=lambda verdict: ranks.index(verdict[0]), default=None)
@@ -333,6 +325,9 @@ class Backend:
         previous, self.health, self.health_reason, self.waits = self.health, health, reason, waits
         if (health, waits) == before:
             return False
+        own = self._verdicts.get(spoke)
+        if own is not None and own[0] is health:
+            self.health_reason = reason = own[1]
         kind = {Health.DOWN: BackendDown, Health.UP: BackendUp, Health.UNKNOWN: HealthUnknown}[health]
         self._publish(kind(now, self.address, reason), back=previous is Health.DOWN)
         return True

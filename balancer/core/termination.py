@@ -54,6 +54,7 @@ class Termination(Enum):
     QUEUE_FULL = ("queue_full", 503, "balancer", "no backend had room and the queue was full")
     TOTAL_TIMEOUT = ("total_timeout", 504, "balancer", "the exchange took longer than its total timeout")
     SHUTDOWN = ("shutdown", 503, "balancer", "the balancer was stopped and the time to drain was over")
+    MAX_LIFETIME = ("max_lifetime", 0, "balancer", "the connection was open as long as the listener's guard allows")
     INTERNAL = ("internal", 500, "balancer", "the balancer failed; the log has the traceback")
 
     CONNECT_REFUSED = ("connect_refused", 502, "backend", "every backend tried refused or reset the connect")

@@ -6,7 +6,8 @@ Pure decisions over members; the upstream publishes them. This module never chan
 from collections.abc import Sequence
 from math import inf
 
-from balancer.core.model import AdminState, Backend, Health, Member
+from balancer.core.advice import FULL
+from balancer.core.model import MAX_WEIGHT, AdminState, Backend, Health, Member
 
 RAMP_STEPS = 10
 """Slow start raises a weight in this many steps; weights are scaled by it meanwhile, so that 1 can be divided."""
@@ -14,7 +15,7 @@ RAMP_STEPS = 10
 
 READY, BACKUP, WAITS, AVAILABLE, EJECTED = 1, 2, 4, 8, 16
 """What matters of a member for whether it may be chosen; together its standing, a number from 0 to 31. READY: of some
-weight, and not taken out by the operator."""
+weight, and not taken out by the operator or an agent."""
 
 _ALL = range(32)
 _READY = sum(1 << standing for standing in _ALL if standing & READY)
@@ -27,7 +28,7 @@ _EJECTED = sum(1 << standing for standing in _ALL if standing & EJECTED)
 def standing(member: Member) -> int:
     """The member's present standing."""
     spec, backend = member.spec, member.backend
-    ready = spec.weight and backend.admin is AdminState.READY
+    ready = _weighs(member) and backend.admin is AdminState.READY
     return (
         (READY if ready else 0)
         | (BACKUP if spec.backup else 0)
@@ -116,7 +117,8 @@ def weights(members: Sequence[Member], slow_start: float, now: float) -> tuple[l
     """The effective weight of each member, and when they are to be asked for again (``inf``: when a verdict changes).
 
     A backend that came back gets a tenth of its weight at first and grows by tenths over ``slow_start`` seconds;
-    while one does, all weights are scaled by :data:`RAMP_STEPS`. Only their relation means anything.
+    while one does, all weights are scaled by :data:`RAMP_STEPS`. Where agents say percentages, they are scaled by
+    100. Only their relation means anything.
     """
     step = slow_start / RAMP_STEPS
     scaled, again = [], inf
@@ -127,8 +129,20 @@ def weights(members: Sequence[Member], slow_start: float, now: float) -> tuple[l
             again = min(again, since + (steps + 1) * step)
         scaled.append(member.spec.weight * max(1, steps))
     if again == inf:
-        return [member.spec.weight for member in members], inf
+        scaled = [member.spec.weight for member in members]
+    if any(member.backend.percent != FULL for member in members):
+        scaled = [weight * _percent(member) for weight, member in zip(scaled, members, strict=True)]
     return scaled, again
+
+
+def _percent(member: Member) -> int:
+    """What its agents say, within the largest weight."""
+    percent = member.backend.percent
+    return percent if percent <= FULL else min(percent, MAX_WEIGHT * FULL // max(1, member.spec.weight))
+
+
+def _weighs(member: Member) -> bool:
+    return member.spec.weight > 0 and member.backend.percent > 0
 
 
 def surplus(members: Sequence[Member], max_share: float) -> Backend | None:
@@ -137,9 +151,9 @@ def surplus(members: Sequence[Member], max_share: float) -> Backend | None:
     """
     ejected = [member for member in members if member.backend.ejected_until is not None]
     if len(ejected) <= allowed(len(members), max_share):
-        if any(member.spec.weight and member.backend.available for member in members):
+        if any(_weighs(member) and member.backend.available for member in members):
             return None
-        ejected = [member for member in ejected if member.spec.weight and _only_ejected(member.backend)]
+        ejected = [member for member in ejected if _weighs(member) and _only_ejected(member.backend)]
     out = [member.backend for member in ejected]
     return min(out, key=lambda backend: backend.ejected_until or inf, default=None)
 
@@ -147,7 +161,7 @@ def surplus(members: Sequence[Member], max_share: float) -> Backend | None:
 def can_lose(members: Sequence[Member], lost: Backend, max_share: float) -> bool:
     """Whether ejecting one more keeps within the share and leaves another that is available."""
     ejected = sum(member.backend.ejected_until is not None for member in members)
-    others = any(member.spec.weight and member.backend.available for member in members if member.backend is not lost)
+    others = any(_weighs(member) and member.backend.available for member in members if member.backend is not lost)
     return others and ejected + 1 <= allowed(len(members), max_share)
 
 

@@ -11,7 +11,7 @@ from math import inf
 
 from balancer.core import outlier, tiers
 from balancer.core.admission import WaitingLine
-from balancer.core.events import KEPT, Event, MembersChanged, PanicEntered, PanicLeft
+from balancer.core.events import KEPT, Advised, Event, MembersChanged, PanicEntered, PanicLeft
 from balancer.core.lease import Lease, Outcome
 from balancer.core.model import Backend, BackendKey, BackendSpec, Listener, Member
 from balancer.core.policies import UpstreamPolicy
@@ -128,11 +128,11 @@ class Upstream:
 
     def backend_changed(self, backend: Backend, event: Event) -> None:
         """A verdict of a member changed: settle who is usable. It costs the same among ten members and ten thousand,
-        unless it turns what serves (panic, backups) or weights change with it (slow start)."""
+        unless it turns what serves (panic, backups) or weights change with it (slow start, agents)."""
         member = self._known.get(backend)
         if member is None:
             return
-        if self.policy.slow_start or self._tally.update(member):
+        if self.policy.slow_start or isinstance(event, Advised) or self._tally.update(member):
             self._settle(self.members, event.at)
             return
         self.panic = self._tally.panic

@@ -4,6 +4,7 @@ It never decides when to probe, nor what the result changes.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectingCancelledError
@@ -93,7 +94,7 @@ class Attempt:
 
 def _judged(result: object) -> tuple[ProbeResult, Failure | None]:
     if isinstance(result, ProbeResult):
-        return ProbeResult(result.passed, result.reason[:MAX_REASON]), None
+        return replace(result, reason=result.reason[:MAX_REASON]), None
     if isinstance(result, Failure):
         kind = "" if result.check(BalancerError) else f"{result.type.__name__ if result.type else 'error'}: "
         reason = f"the probe failed: {kind}{result.getErrorMessage()}"[:MAX_REASON]

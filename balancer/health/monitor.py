@@ -14,6 +14,7 @@ from balancer.core.events import ConfigApplied, Drained, Enabled, Event, Maintai
 from balancer.core.health import CheckSettings
 from balancer.core.model import AdminState, Backend
 from balancer.core.upstream import Upstream
+from balancer.health.agents import Agents
 from balancer.health.gate import Gate
 from balancer.health.stream import ProbeStream, Surroundings
 from balancer.interfaces import IProbePlugin
@@ -39,6 +40,7 @@ class Monitor:
     :param random: for jitter.
     :param lookup_probe: finds a probe plugin by its name; :exc:`~balancer.errors.UnknownName` makes a failed probe.
     :param concurrent: probes at one time; more wait for their turn.
+    :ivar agents: the agents that are asked beside the checks.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Monitor:
         self._lookup = lookup_probe or _plugin
         self._plugins: dict[str, IProbePlugin] = {}
         self._surroundings = Surroundings(reactor, random, Gate(concurrent), self._plugin)
+        self.agents = Agents(registry, self._surroundings)
         self._streams: dict[tuple[Backend, CheckSettings], ProbeStream] = {}
         self._followed: dict[str, tuple[CheckSettings | None, dict[Backend, str]]] = {}
         self._parked: dict[Backend, ProbeStream] = {}
@@ -92,6 +95,7 @@ class Monitor:
             self._unsubscribe = None
         for stream in self._streams.values():
             stream.halt()
+        self.agents.stop()
         self._streams.clear()
         self._followed.clear()
         self._parked.clear()
@@ -101,16 +105,19 @@ class Monitor:
         nothing."""
         for name in dict.fromkeys((*self._followed, *self.registry.upstreams)):
             self._follow(name)
+        self.agents.refresh()
 
     # -- following ----------------------------------------------------------------------------------------------
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, MembersChanged):
             self._follow(event.subject)
+            self.agents.refresh()
         elif isinstance(event, ConfigApplied):
             self.refresh()
         elif isinstance(event, Maintained | Drained | Enabled):
             self._obey(event.subject)
+            self.agents.obey(event.subject)
 
     def _follow(self, name: str) -> None:
         """Bring one upstream in line. Streams that begin and end change verdicts, and whoever hears of those may

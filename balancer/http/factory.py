@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from balancer.http.channel import HttpChannel
 from balancer.http.settings import HttpSettings
+from balancer.net.guard import Guard, Visit, enter, host_of
 from balancer.net.listen import ClosedAtOnce, ConnectionLimit
 
 
@@ -19,6 +20,7 @@ class ChannelFactory:
     :param settings: for the requests to come; assign to replace them.
     :param max_connections: clients at one time, 0 for no limit; more are closed at once.
     :ivar limit: counts the clients.
+    :ivar guard: which clients are let in at all; ``None``, as it begins, for no guard.
     :ivar draining: no new client is served, and each connection closes when it has nothing under way.
     """
 
@@ -30,7 +32,8 @@ class ChannelFactory:
         self.settings = settings
         self.limit = ConnectionLimit(settings.name, max_connections)
         self.draining = False
-        self._channels: set[HttpChannel] = set()
+        self.guard: Guard | None = None
+        self._channels: dict[HttpChannel, Visit | None] = {}
 
     def __repr__(self) -> str:
         state = " draining" if self.draining else ""
@@ -55,7 +58,9 @@ class ChannelFactory:
     def lost(self, channel: HttpChannel) -> None:
         """A channel's connection is gone (called by the channel)."""
         if channel in self._channels:
-            self._channels.remove(channel)
+            visit = self._channels.pop(channel)
+            if visit is not None:
+                visit.end()
             self.limit.leave()
 
     # -- what Twisted calls -------------------------------------------------------------------------------------------
@@ -72,12 +77,23 @@ class ChannelFactory:
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         """A channel; one that closes at once for a client that is one too many."""
+        if self.guard is not None:
+            return self.welcome(self.guard, host_of(addr))
         if self.draining or not self.limit.enter():
             return ClosedAtOnce()
         return self.admitted()
 
-    def admitted(self) -> IProtocol:
+    def welcome(self, guard: Guard, host: str | None, _address: object = None) -> IProtocol:
+        """A client is there, where there is a guard (the uvloop reactor's ports call it by themselves)."""
+        if self.draining:
+            return ClosedAtOnce()
+        visit = enter(guard, self.limit, host)
+        return ClosedAtOnce() if visit is None else self.admitted(visit)
+
+    def admitted(self, visit: Visit | None = None) -> IProtocol:
         """A channel for a client that :attr:`limit` has let in (TLS asks for it after the handshake)."""
         channel = HttpChannel(self)
-        self._channels.add(channel)
+        self._channels[channel] = visit
+        if visit is not None:
+            visit.begin(lambda _: channel.drain())
         return channel

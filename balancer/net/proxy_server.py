@@ -95,9 +95,17 @@ class ProxyFactory:
         self._waiting.add(client)
 
     def admitted(self, client: "ProxyClient") -> IProtocol:
-        """There is nothing to wait for any more: whom is it for?"""
+        """There is nothing to wait for any more: whom is it for? (Nobody, where the guard refuses who it is by now.)"""
         self._waiting.discard(client)
-        return self.inner.admitted()
+        guard = self.inner.guard
+        if guard is None:
+            return self.inner.admitted()
+        host, _ = peer_name(client.transport) or (None, 0)
+        visit = guard.admit(host)
+        if visit is None:
+            self.inner.limit.leave()
+            return ClosedAtOnce()
+        return self.inner.admitted(visit)
 
     def ended(self, client: "ProxyClient", cause: Termination, reason: str) -> None:
         """It is gone, or was refused, before it was admitted."""

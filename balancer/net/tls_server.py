@@ -16,6 +16,7 @@ from zope.interface import implementer
 from balancer.core.record import ConnectionRecord
 from balancer.core.termination import Termination
 from balancer.net.certificates import ServerTls
+from balancer.net.guard import Guard, Visit, enter, host_of
 from balancer.net.listen import ClosedAtOnce, ConnectionLimit
 from balancer.net.timers import Timer, TimerWheel
 from balancer.net.tls import tls_words
@@ -30,10 +31,14 @@ class Admitting(Structure):
         """How many clients there may be."""
 
     @property
+    def guard(self) -> Guard | None:
+        """Which clients are let in at all."""
+
+    @property
     def draining(self) -> bool:
         """Whether no more are served."""
 
-    def admitted(self) -> IProtocol:
+    def admitted(self, visit: Visit | None = None) -> IProtocol:
         """The protocol for a client that :attr:`limit` has let in."""
 
 
@@ -66,7 +71,7 @@ class TlsFactory:
         self.timers = timers
         self._wall = wall
         self._log = log
-        self._shaking: set[ClientTls] = set()
+        self._shaking: dict[ClientTls, Visit | None] = {}
 
     def __repr__(self) -> str:
         return f"<TlsFactory {self.inner.limit.name} handshakes={self.handshakes}>"
@@ -95,12 +100,14 @@ class TlsFactory:
 
     def secured(self, client: "ClientTls") -> IProtocol:
         """The handshake is done."""
-        self._shaking.discard(client)
-        return self.inner.admitted()
+        visit = self._shaking.pop(client, None)
+        return self.inner.admitted() if visit is None else self.inner.admitted(visit)
 
     def unsecured(self, client: "ClientTls", cause: Termination, reason: str) -> None:
         """It failed, or was ended."""
-        self._shaking.discard(client)
+        visit = self._shaking.pop(client, None)
+        if visit is not None:
+            visit.end()
         self.inner.limit.leave()
         host, port = client.peer_name() or ("", 0)
         passed = self.timers.seconds() - client.started
@@ -123,14 +130,28 @@ class TlsFactory:
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         """A client is there: its handshake first."""
+        if self.inner.guard is not None:
+            return self.welcome(self.inner.guard, host_of(addr))
         if self.inner.draining or not self.inner.limit.enter():
             return ClosedAtOnce()
         return self.admitted()
 
-    def admitted(self) -> IProtocol:
+    @property
+    def guard(self) -> Guard | None:
+        """Which clients are let in at all."""
+        return self.inner.guard
+
+    def welcome(self, guard: Guard, host: str | None, _address: object = None) -> IProtocol:
+        """A client is there, where there is a guard (the uvloop reactor's ports call it by themselves)."""
+        if self.inner.draining:
+            return ClosedAtOnce()
+        visit = enter(guard, self.inner.limit, host)
+        return ClosedAtOnce() if visit is None else self.admitted(visit)
+
+    def admitted(self, visit: Visit | None = None) -> IProtocol:
         """The handshake of a client that :attr:`limit` has let in."""
         client = ClientTls(self)
-        self._shaking.add(client)
+        self._shaking[client] = visit
         return client
 
 

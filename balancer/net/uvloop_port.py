@@ -5,9 +5,15 @@ running out of file descriptors); a connection that was accepted is handed to uv
 
 A factory's class may say ``bare``: its ``buildProtocol`` does without the address, for which it gets ``None``, and
 nobody assigns anything to its transports or starts TLS on them. Then they have no ``__dict__``.
+
+A factory may have a ``guard`` (:class:`balancer.net.guard.Guard`): whom it refuses is reset before there is a
+transport.
 """
 
 import socket
+from functools import partial
+from os import close
+from struct import pack
 from typing import Any
 
 from twisted.internet import tcp
@@ -58,6 +64,10 @@ class Accepted(socket.SocketType):
     close = socket.SocketType.detach  # type: ignore[assignment]  # which returns what nobody looks at
 
 
+RESET = pack("ii", 1, 0)
+"""``SO_LINGER`` for no time: closing sends a reset (socket(7))."""
+
+
 class TcpPort(UvloopPort):
     """``listenTCP`` makes it.
 
@@ -99,6 +109,13 @@ class TcpPort(UvloopPort):
     def accepted(self, sock: Any, peer: Any) -> None:
         """One client."""
         factory: Any = self.factory
+        build, guard = factory.buildProtocol, getattr(factory, "guard", None)
+        if guard is not None:
+            if guard.refuses(peer[0]):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                close(sock.detach())
+                return
+            build = partial(factory.welcome, guard, peer[0])
         number, self.sessionno = self.sessionno, self.sessionno + 1
         kind = BareServer if getattr(factory, "bare", False) else TcpServerTransport
-        kind(self.reactor, sock, peer, factory.buildProtocol, self, number).open()
+        kind(self.reactor, sock, peer, build, self, number).open()

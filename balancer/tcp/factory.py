@@ -5,6 +5,7 @@ It works without the rest of the balancer too: see :func:`forward` and docs/tcp.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from balancer.core.model import BackendSpec, is_literal, split_address
 from balancer.core.termination import Termination
 from balancer.core.upstream import Upstream
 from balancer.net.connector import Connector
+from balancer.net.guard import Guard, Visit, enter, host_of
 from balancer.net.listen import ClosedAtOnce, ConnectionLimit
 from balancer.net.proxy_backend import ProxySender
 from balancer.net.splice import Splicer
@@ -36,6 +38,7 @@ class ClientFactory:
     :param wall: seconds since the epoch, for records; the reactor's clock where none is given.
     :ivar settings: how; connections keep those they began with (see :meth:`configure`).
     :ivar limit: how many clients there are, were and were refused.
+    :ivar guard: which clients are let in at all; ``None``, as it begins, for no guard.
     """
 
     keep_alive = True  # the uvloop reactor's ports set it for all connections
@@ -55,7 +58,8 @@ class ClientFactory:
         self.wall = wall or timers.seconds
         self.limit = ConnectionLimit(self.settings.name, self.settings.max_connections)
         self.draining = False  # a port that is stopped brings no more clients; those who are connected go on
-        self._connections: set[Connection] = set()
+        self.guard: Guard | None = None
+        self._connections: dict[Connection, Visit | None] = {}
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -82,19 +86,30 @@ class ClientFactory:
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         """A client is there (called by Twisted)."""
+        if self.guard is not None:
+            return self.welcome(self.guard, host_of(addr))
         if not self.limit.enter():
             return ClosedAtOnce()
         return self.admitted()
 
-    def admitted(self) -> IProtocol:
+    def welcome(self, guard: Guard, host: str | None, _address: object = None) -> IProtocol:
+        """A client is there, where there is a guard (the uvloop reactor's ports call it by themselves)."""
+        visit = enter(guard, self.limit, host)
+        return ClosedAtOnce() if visit is None else self.admitted(visit)
+
+    def admitted(self, visit: Visit | None = None) -> IProtocol:
         """A connection for a client that :attr:`limit` has let in (TLS asks for it after the handshake)."""
         connection = self.connection()
-        self._connections.add(connection)
+        self._connections[connection] = visit
+        if visit is not None:
+            visit.begin(partial(connection.stop, Termination.MAX_LIFETIME))
         return connection.client
 
     def ended(self, connection: Connection) -> None:
         """A connection is over, on both sides (called by the connection)."""
-        self._connections.discard(connection)
+        visit = self._connections.pop(connection, None)
+        if visit is not None:
+            visit.end()
         self.limit.leave()
         if not self._connections:
             waiting, self._waiting = self._waiting, []

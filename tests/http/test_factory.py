@@ -2,14 +2,20 @@
 
 from dataclasses import replace
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.core.guard import Refusal
+from balancer.core.guard_policy import GuardPolicy
 from balancer.core.route_spec import RouteSpec
 from balancer.core.routing import RouteTable
 from balancer.errors import UnknownName
 from balancer.http1.limits import HttpLimits
+from balancer.net.guard import Guard
 from balancer.testing.fakes import make_specs, make_upstream
 from balancer.testing.http import Bench
+from balancer.testing.transports import Wire, flush
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: x\r\n\r\nok"
@@ -29,6 +35,37 @@ class FactoryTests(SynchronousTestCase):
         third = bench.client(GET)
         bench.send(bench.accept(), OK)
         self.assertEqual(third.received, OK)
+
+    def test_a_guard_limits_how_long_a_connection_lives(self) -> None:
+        """At its age an idle connection is closed; one that is in use answers, says so and closes; one that left
+        before leaves no timer."""
+        bench = Bench()
+        bench.factory.guard = Guard("test", GuardPolicy(max_lifetime=5), bench.timers)
+        idle, busy, gone = bench.client(GET), bench.client(), bench.client()
+        bench.close(gone)
+        backend = bench.accept()
+        bench.send(backend, OK)
+        bench.advance(4)
+        bench.send(busy, GET)
+        bench.advance(2)
+        self.assertEqual((idle.closed, busy.closed), ("fin", "open"))
+        bench.send(backend, OK)
+        self.assertIn(b"\r\nConnection: close\r\n", busy.received)
+        self.assertEqual((busy.closed, bench.factory.connections), ("fin", 0))
+
+    def test_a_guard_refuses_before_anything_is_read(self) -> None:
+        """A source at its limit is reset; when it has room again it is served."""
+        bench = Bench()
+        bench.factory.guard = guard = Guard("test", GuardPolicy(connections=1), bench.timers)
+        address = IPv4Address("TCP", "192.0.2.7", 1)
+        wires = [Wire(bench.factory.buildProtocol(address), Protocol()).open() for _ in range(2)]
+        flush(*wires)
+        self.assertEqual([wire.right.disconnected for wire in wires], [False, True])
+        self.assertEqual((guard.refused[Refusal.CONNECTIONS], bench.factory.connections), (1, 1))
+        wires[0].right.loseConnection()
+        flush(*wires)
+        self.assertEqual((guard.sources.connections, bench.factory.limit.active), (0, 0))
+        guard.stop()
 
     def test_drain(self) -> None:
         """Idle connections close at once; one in use after its present response, which says so."""

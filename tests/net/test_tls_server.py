@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -14,11 +15,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from balancer.core.guard import Refusal
+from balancer.core.guard_policy import GuardPolicy
 from balancer.core.record import ConnectionRecord
 from balancer.core.termination import Termination
 from balancer.core.tls import ListenerTls
 from balancer.net.certificates import ServerTls
 from balancer.net.flow import IConnection, can_half_close
+from balancer.net.guard import Guard, Visit
 from balancer.net.listen import ConnectionLimit
 from balancer.net.timers import TimerWheel
 from balancer.net.tls import is_tls
@@ -74,11 +78,14 @@ class Listener:
 
     def __init__(self, kind: Callable[[], Inner]) -> None:
         self.limit = ConnectionLimit("secure", 2)
+        self.guard: Guard | None = None
         self.draining = False
         self.kind = kind
         self.made: list[Inner] = []
+        self.visits: list[Visit | None] = []
 
-    def admitted(self) -> IProtocol:
+    def admitted(self, visit: Visit | None = None) -> IProtocol:
+        self.visits.append(visit)
         self.made.append(self.kind())
         return self.made[-1]
 
@@ -164,7 +171,7 @@ class StreamTestCase(SynchronousTestCase):
         )
 
     def arrive(self, client: Protocol) -> Wire:
-        wire = Wire(self.factory.buildProtocol(None), client).open()
+        wire = Wire(self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000)), client).open()
         flush(wire)
         return wire
 
@@ -441,6 +448,21 @@ class HandshakeTests(StreamTestCase):
         wire = self.arrive(Protocol())
         self.assertTrue(wire.right.disconnected)
         self.assertEqual((self.listener.limit.active, self.listener.limit.refused), (2, 1))
+
+    def test_a_guard(self) -> None:
+        """It is asked before the handshake; who fails that no longer counts, and who does not is passed on counted."""
+        guard = self.listener.guard = Guard("secure", GuardPolicy(connections=1), self.factory.timers)
+        wire = self.arrive(Protocol())
+        self.assertEqual(guard.sources.connections, 1)
+        self.assertTrue(self.arrive(Protocol()).right.disconnected)
+        wire.right.write(b"no TLS")
+        flush(wire)
+        self.assertEqual((guard.sources.connections, guard.refused[Refusal.CONNECTIONS]), (0, 1))
+        self.joined()
+        (visit,) = self.listener.visits
+        assert visit is not None
+        self.assertEqual(guard.sources.connections, 1)
+        guard.stop()
 
     def test_stopped(self) -> None:
         """abort_all resets handshakes under way and no client beyond them; a draining listener takes nobody."""

@@ -125,6 +125,31 @@ class AcceptingTests(SynchronousTestCase):
         self.assertEqual(factory.kinds, [BareServer] * 2)
         self.assertEqual(factory.named, [True] * 2)
 
+    def test_whom_a_guard_refuses_gets_no_transport(self) -> None:
+        """It is reset where it was accepted; who is let in is told to the factory by its address."""
+        factory = Bare(self.reactor, 1)
+        asked: list[str] = []
+
+        class Second:
+            def refuses(self, host: str) -> bool:
+                asked.append(host)
+                return len(asked) == 1
+
+        guard = Second()
+
+        def welcome(asking: object, host: str, _address: object) -> IProtocol:
+            self.assertIs(asking, guard)
+            asked.append(f"welcome {host}")
+            return factory.buildProtocol(None)
+
+        factory.guard, factory.welcome = guard, welcome  # type: ignore[attr-defined]
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        with socket.create_connection(("127.0.0.1", port.getHost().port)) as refused:
+            self.visit(factory, port)
+            self.assertRaises(ConnectionResetError, refused.recv, 1)
+        self.assertEqual(asked, ["127.0.0.1", "127.0.0.1", "welcome 127.0.0.1"])
+        self.assertEqual(factory.kinds, [BareServer])
+
     def test_else_there_is_room_for_what_people_assign(self) -> None:
         """The transport is a class of Python's, and names its peer as accept(2) gave it."""
         factory = Collecting(self.reactor, 1)

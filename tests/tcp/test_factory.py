@@ -5,7 +5,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from balancer.core.guard import Refusal
+from balancer.core.guard_policy import GuardPolicy
 from balancer.core.termination import Termination
+from balancer.net.guard import Guard
 from balancer.tcp.factory import forward
 from balancer.tcp.settings import TcpSettings
 from balancer.testing.fakes import make_upstream
@@ -42,6 +45,51 @@ class LimitTests(StageTestCase):
         third = self.client(40002)
         self.flush()
         self.assertEqual((second.fate, third.fate), ("", "reset"))
+
+
+class GuardTests(StageTestCase):
+    """Who is let in at all."""
+
+    def guard(self, **policy: object) -> Guard:
+        """Have one."""
+        self.factory.guard = Guard("tcp", GuardPolicy(**policy), self.timers)  # type: ignore[arg-type]
+        return self.factory.guard
+
+    def test_a_source_at_its_limit(self) -> None:
+        """Its next client is reset and no backend is asked; a place is free when both sides of one are gone."""
+        guard = self.guard(connections=1)
+        first, backend = self.pair()
+        second = self.client(40001)
+        self.flush()
+        self.assertEqual((second.fate, len(self.tried), guard.refused[Refusal.CONNECTIONS]), ("reset", 1, 1))
+        first.transport.abortConnection()
+        self.flush()
+        self.assertEqual((guard.sources.connections, backend.fate), (0, "reset"))
+        self.client(40002)
+        self.assertEqual(len(self.tried), 2)
+
+    def test_the_longest_a_connection_lives(self) -> None:
+        """It is reset on both sides, and its record says why; one that ended before leaves no timer."""
+        self.guard(max_lifetime=5)
+        client, backend = self.pair()
+        self.wait(4)
+        client.transport.write(b"still")
+        self.flush()
+        self.assertEqual((client.fate, backend.data), ("", b"still"))
+        self.wait(2)
+        self.assertEqual((client.fate, backend.fate), ("reset", "reset"))
+        record = self.over()
+        self.assertIs(record.termination, Termination.MAX_LIFETIME)
+        self.assertIn("guard.max_lifetime", record.reason)
+
+    def test_the_limit_of_all_counts_too(self) -> None:
+        """Above max_connections a client of another source is reset, and not counted for it."""
+        self.stage(max_connections=1)
+        guard = self.guard(connections=5)
+        self.pair()
+        second = self.client(40001)
+        self.flush()
+        self.assertEqual((second.fate, guard.sources.connections, self.factory.limit.refused), ("reset", 1, 1))
 
 
 class ShutdownTests(StageTestCase):

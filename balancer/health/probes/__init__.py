@@ -4,9 +4,10 @@ They are plugins like any other (:class:`balancer.interfaces.IProbePlugin`). A p
 as HAProxy's checks do: the result is known, and nothing is to linger, neither here nor on the backend.
 """
 
+from balancer.health.probes.agent import AGENT
 from balancer.health.probes.expect import EXPECT
 from balancer.health.probes.http import HTTP
 from balancer.health.probes.tcp import TCP
 from balancer.health.probes.tls import TLS
 
-__all__ = ["EXPECT", "HTTP", "TCP", "TLS"]
+__all__ = ["AGENT", "EXPECT", "HTTP", "TCP", "TLS"]

@@ -13,6 +13,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from balancer.core.guard import Refusal
+from balancer.core.guard_policy import GuardPolicy
 from balancer.core.proxy_header import LOCAL, Inet, ProxyHeader, Unix
 from balancer.core.proxy_policy import AcceptProxy
 from balancer.core.proxy_protocol import encode
@@ -21,6 +23,7 @@ from balancer.core.termination import Termination
 from balancer.core.tls import ListenerTls
 from balancer.net.certificates import ServerTls
 from balancer.net.flow import IConnection, peer_name
+from balancer.net.guard import Guard, Visit
 from balancer.net.listen import ConnectionLimit
 from balancer.net.proxied import proxied
 from balancer.net.proxy_server import TOLD_EVERY, ProxyFactory
@@ -84,11 +87,13 @@ class Listener:
     def __init__(self, kind: type[Inner]) -> None:
         self.limit = ConnectionLimit("web", 2)
         self.draining = False
+        self.guard: Guard | None = None
         self.kind = kind
         self.made: list[Inner] = []
 
-    def admitted(self) -> IProtocol:
+    def admitted(self, visit: Visit | None = None) -> IProtocol:
         self.made.append(self.kind())
+        self.visit = visit
         return self.made[-1]
 
 
@@ -271,6 +276,31 @@ class TrustedTests(ProxyTestCase):
         wire = self.connect()
         flush(wire)
         self.assertEqual(self.peer.lost, ["ConnectionLost"])
+
+    def test_guarded(self) -> None:
+        """A guard judges the client that the header names, not the proxy that sends it."""
+        timers = TimerWheel(self.clock)
+        self.inner.guard = Guard("web", GuardPolicy(deny=("192.0.2.1",), connections=1), timers)
+        self.send(self.connect(), V2 + b"hello")
+        self.assertEqual(self.made.data, b"hello")
+        visit = self.inner.visit
+        assert visit is not None
+        self.assertEqual((self.peer.lost, sum(self.inner.guard.refused.values())), ([], 0))
+        self.send(self.connect(), V2 + b"hello")  # a second one of the same client
+        self.assertEqual(self.peer.lost, ["ConnectionLost"])
+        self.assertEqual((self.inner.guard.refused[Refusal.CONNECTIONS], self.inner.limit.active), (1, 1))
+        self.assertEqual((len(self.inner.made), self.factory.waiting), (1, 0))
+        visit.end()
+        self.inner.guard.stop()
+
+    def test_guarded_strangers(self) -> None:
+        """Who is to send no header is judged by its own address."""
+        self.inner.guard = Guard("web", GuardPolicy(deny=(STRANGER,)), TimerWheel(self.clock))
+        flush(self.connect(STRANGER))
+        self.assertEqual(self.peer.lost, ["ConnectionLost"])
+        self.assertEqual((self.inner.guard.refused[Refusal.DENIED], self.inner.limit.active), (1, 0))
+        self.assertEqual(self.inner.made, [])
+        self.inner.guard.stop()
 
     def test_stopped(self) -> None:
         """A listener that stops resets those who wait."""

@@ -23,12 +23,16 @@ from balancer.http.settings import HttpSettings
 from balancer.live import LiveUpstream
 from balancer.net.certificates import ServerTls
 from balancer.net.connector import Connector
+from balancer.net.datagrams import UdpPort, listen_udp
 from balancer.net.listen import listen
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls_server import TlsFactory
+from balancer.net.watch import make_watch
 from balancer.tcp.factory import ForwardingFactory
 from balancer.tcp.settings import TcpSettings
+from balancer.udp.forwarder import UdpForwarder
+from balancer.udp.settings import UdpSettings
 
 log = Logger()
 
@@ -69,7 +73,8 @@ class OpenListener:
         self._shared = shared
         self._port: IListeningPort | None = None
         self._factory = self._make(upstreams)
-        self._tls = self._make_tls(tls) if tls is not None else None
+        streams = None if isinstance(self._factory, UdpForwarder) else self._factory
+        self._tls = self._make_tls(tls, streams) if tls is not None and streams is not None else None
 
     def __repr__(self) -> str:
         return f"<OpenListener {self.name} {self.config.mode} at {self.address} connections={self.connections}>"
@@ -114,23 +119,34 @@ class OpenListener:
         if isinstance(self._factory, ChannelFactory):
             self._factory.settings = http_settings(self.name, self.config, self._shared, upstreams)
             self._factory.limit.maximum = config.max_connections
+        elif isinstance(self._factory, UdpForwarder):
+            target = upstreams[config.to]
+            self._factory.configure(target.upstream, self._udp(target))
         else:
             target = upstreams[config.to]
             self._factory.configure(target.upstream, self._tcp(target), target.tls)
 
     def open(self) -> Deferred[None]:
         """Listen; fails with a :class:`~balancer.errors.ListenError`."""
+        if isinstance(self._factory, UdpForwarder):
+            return self._open_udp(self._factory).addCallback(self._opened)
         return listen(self._shared.reactor, self.name, self.config.listen, self._tls or self._factory).addCallback(
             self._opened
         )
 
     def stop(self) -> Deferred[Any]:
-        """Accept no more; what is connected is served as before."""
+        """Accept no more; what is connected is served as before. (Sessions of datagrams end: they need the port.)"""
+        if isinstance(self._factory, UdpForwarder):
+            self._factory.close()
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(bool)
 
     def close(self) -> Deferred[Any]:
         """Accept no more; connections go on to their end, idle ones of HTTP are closed."""
+        if isinstance(self._factory, UdpForwarder):
+            self._port = None
+            self._factory.drain()  # the port stays with the sessions, which hear their clients by it
+            return maybeDeferred(bool)
         stopped = self.stop()
         if isinstance(self._factory, ChannelFactory):
             self._factory.drain()
@@ -153,24 +169,42 @@ class OpenListener:
             mode=self.config.mode if self.config.tls is None else f"{self.config.mode} over TLS",
         )
 
-    def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory:
+    def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory | UdpForwarder:
         if self.config.mode == "http":
             return ChannelFactory(
                 http_settings(self.name, self.config, self._shared, upstreams),
                 max_connections=self.config.max_connections,
             )
         target, shared = upstreams[self.config.to], self._shared
+        if self.config.mode == "udp":
+            watch = make_watch(shared.reactor)
+            return UdpForwarder(target.upstream, shared.timers, watch, self._udp(target), wall=shared.wall)
         return ForwardingFactory(
             target.upstream, shared.connector, shared.timers, self._tcp(target), tls=target.tls, wall=shared.wall
         )
 
-    def _make_tls(self, tls: ServerTls) -> TlsFactory:
+    def _make_tls(self, tls: ServerTls, factory: ChannelFactory | ForwardingFactory) -> TlsFactory:
         return TlsFactory(
             tls,
-            self._factory,
+            factory,
             self._shared.timers,
             timeout=self.config.timeouts.tls_handshake,
             wall=self._shared.wall,
+            log=self._shared.log,
+        )
+
+    def _open_udp(self, forwarder: UdpForwarder) -> "Deferred[UdpPort]":
+        policy = self.config.udp
+        buffers = policy.receive_buffer, policy.send_buffer
+        opening = listen_udp(self._shared.reactor, self.name, self.config.listen, buffers, forwarder.received)
+        return opening.addCallback(forwarder.attach)
+
+    def _udp(self, target: LiveUpstream) -> UdpSettings:
+        return UdpSettings(
+            name=self.name,
+            policy=self.config.udp,
+            max_sessions=self.config.max_connections,
+            max_tries=target.config.retry.connects,
             log=self._shared.log,
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from time import gmtime
 
-from balancer.core.record import ConnectionRecord, ExchangeRecord
+from balancer.core.record import ConnectionRecord, ExchangeRecord, SessionRecord
 from balancer.core.termination import Termination
 from balancer.errors import UnknownName
 
@@ -111,10 +111,15 @@ def _tcp_line(listener: str) -> str:
     return _between_quotes(b"TCP %b -" % _cut(_utf8(listener)))
 
 
+@lru_cache(maxsize=128)
+def _udp_line(listener: str) -> str:
+    return _between_quotes(b"UDP %b -" % _cut(_utf8(listener)))
+
+
 def _request(record: ConnectionRecord) -> str:
-    """The request line, or for a TCP connection a line of the same three parts."""
+    """The request line, or for a TCP connection or a UDP session a line of the same three parts."""
     if not isinstance(record, ExchangeRecord):
-        return _tcp_line(record.listener)
+        return (_udp_line if isinstance(record, SessionRecord) else _tcp_line)(record.listener)
     line = _known_request if len(record.target) <= SHORT else _request_line
     return line(record.method, record.target, record.minor)
 
@@ -149,6 +154,8 @@ def _pairs(record: ConnectionRecord) -> str:
         # A generated id is plain, and never comes again.
         plain = name.isalnum() and len(name) <= SHORT
         http = f" host={word(host)} id={name.decode('ascii') if plain else _received_word(name)}"
+    elif isinstance(record, SessionRecord):
+        http = f" datagrams_in={record.datagrams_in} datagrams_out={record.datagrams_out}"
     return (
         f"{_way(record.termination, record.listener, record.route, record.upstream, record.backend)} "
         f"attempts={record.attempts} "
@@ -227,6 +234,9 @@ def as_json(record: ConnectionRecord) -> bytes:
             "referer": _text(record.referer),
             "user_agent": _text(record.user_agent),
         }
+    elif isinstance(record, SessionRecord):
+        members["kind"] = "udp"
+        members |= {"datagrams_in": record.datagrams_in, "datagrams_out": record.datagrams_out}
     members["decisions"] = record.decisions
     return _to_json(members).encode("ascii") + b"\n"
 

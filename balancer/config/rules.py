@@ -72,27 +72,64 @@ def _targets(configuration: Configuration) -> Iterator[Mistake]:
     for name, listener in configuration.listener.items():
         path: Path = ("listener", name)
         keys: tuple[Path, ...] = tuple((*path, key) for key in ("to", "route", "mode"))
-        if listener.mode == "tcp" and listener.route:
-            yield Mistake(
-                path=(*path, "route"), found='routes in mode "tcp"', allowed='"to", or mode = "http"', about=keys
-            )
-        elif listener.mode == "tcp" and (unread := _of_http_only(listener)):
+        blind = listener.mode != "http"
+        if blind and listener.route:
+            found = f"routes in mode {shown(listener.mode)}"
+            yield Mistake(path=(*path, "route"), found=found, allowed='"to", or mode = "http"', about=keys)
+        elif blind and (unread := _of_http_only(listener)):
             yield Mistake(
                 path=(*path, unread),
-                found='a table that mode "tcp", which does not look into the bytes, never reads',
+                found=f"a table that mode {shown(listener.mode)}, which does not look into the bytes, never reads",
                 allowed='nothing, or mode = "http"',
                 about=((*path, unread), (*path, "mode")),
             )
-        elif not listener.to and (listener.mode == "tcp" or not listener.route):
+        elif not listener.to and (blind or not listener.route):
             allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode == "http")
             yield Mistake(path=path, found="a listener that sends nowhere", allowed=allowed, about=keys)
 
 
 def _of_http_only(listener: ListenerConfig) -> str:
-    """The first key that says something and means nothing in mode tcp."""
+    """The first key that says something and means nothing but in mode http."""
     if listener.limits != HttpLimits():
         return "limits"
     return "forwarded" if listener.forwarded != ForwardedPolicy() else ""
+
+
+def _datagrams(configuration: Configuration) -> Iterator[Mistake]:
+    """Mode udp and a place for datagrams go together, and what is of streams alone is not said of datagrams."""
+    for name, listener in configuration.listener.items():
+        path: Path = ("listener", name)
+        udp = listener.mode == "udp"
+        if udp is not place(listener.listen).datagrams:
+            yield Mistake(
+                path=(*path, "listen"),
+                found=f"{shown(listener.listen)} in mode {shown(listener.mode)}",
+                allowed='"udp:PORT" or "udp6:PORT"' if udp else 'an endpoint of streams like "tcp:53", or mode = "udp"',
+                about=((*path, "listen"), (*path, "mode")),
+            )
+        for key in _OF_STREAMS if udp else ("udp",):
+            if getattr(listener, key) != getattr(_PLAIN, key):
+                yield Mistake(
+                    path=(*path, key),
+                    found=f"a key that mode {shown(listener.mode)} never reads",
+                    allowed='nothing, or mode = "tcp"' if udp else 'nothing, or mode = "udp"',
+                    about=((*path, key), (*path, "mode")),
+                )
+        upstream = configuration.upstream.get(listener.to)
+        if udp and upstream is not None and upstream.tls is not None:
+            yield Mistake(
+                path=("upstream", listener.to, "tls"),
+                found=f'TLS to the servers of listener "{name}", which sends them datagrams as they come',
+                allowed="an upstream without it (a TCP listener may have another one)",
+                about=(("upstream", listener.to, "tls"), (*path, "mode"), (*path, "to")),
+            )
+
+
+_PLAIN = ListenerConfig(listen="udp:0", mode="udp")
+"""A listener of which nothing is said."""
+
+_OF_STREAMS = ("tls", "timeouts", "buffer", "splice")
+"""What mode udp has no use for, beside what only mode http has."""
 
 
 def _secured(configuration: Configuration) -> Iterator[Mistake]:
@@ -192,4 +229,13 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _secured, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (
+    _targets,
+    _datagrams,
+    _secured,
+    _ports,
+    _servers,
+    _probed_addresses,
+    _reachable_routes,
+    _ordered_times,
+)

@@ -20,6 +20,7 @@ from balancer.config.listen import ALLOWED, checked_listen
 from balancer.config.vocabulary import NO_CHECK, Vocabulary
 from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
+from balancer.core.datagrams import UdpPolicy
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
@@ -113,6 +114,10 @@ def _wrong_type(kind: object, names: list[str]) -> ValidationError:
     return ValidationError.from_exception_data("check", [InitErrorDetails(type=error, loc=("type",), input=kind)])
 
 
+DEFAULT_CHECK = CheckSettings()
+"""The check of an upstream that says nothing of one. It is this very object, so that it can be told from one that says
+the same (:mod:`balancer.config.completion`)."""
+
 Name = Annotated[str, AfterValidator(checked_name)]
 """The name of an upstream or a listener."""
 
@@ -175,8 +180,11 @@ class UpstreamConfig(UpstreamPolicy):
         CheckSettings | None,
         WrapValidator(_check),
         Written('a table like { type = "http", path = "/health" }, or the type alone: "tcp"'),
-        Doc('The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none.'),
-    ] = field(default_factory=CheckSettings)
+        Doc(
+            'The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none. Where it '
+            "is absent and only listeners of mode udp use the upstream, it is `udp`."
+        ),
+    ] = DEFAULT_CHECK
     timeouts: Annotated[BackendTimeouts, Doc("How long its servers are waited for.")] = field(
         default_factory=BackendTimeouts
     )
@@ -196,9 +204,12 @@ class ListenerConfig:
         str,
         AfterValidator(checked_listen),
         Written(ALLOWED),
-        Doc('A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...'),
+        Doc(
+            'A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...; for mode udp '
+            '`"udp:53"`, `"udp6:53"` with the same options but the backlog.'
+        ),
     ]
-    mode: Annotated[Literal["tcp", "http"], Doc("What the listener speaks.")] = "http"
+    mode: Annotated[Literal["tcp", "http", "udp"], Doc("What the listener speaks.")] = "http"
     tls: Annotated[ListenerTls | None, Doc("TLS to the clients, ended here; absent for none.")] = None
     to: Annotated[
         str, Doc("The upstream that gets what no route matches; empty, with routes, answers the rest with 404.")
@@ -207,8 +218,13 @@ class ListenerConfig:
         tuple[RouteSpec, ...], Doc("Requests that go elsewhere than `to`, for mode http: `[[listener.NAME.route]]`.")
     ] = ()
     max_connections: Annotated[
-        CountOrZero, Doc("Client connections at one time; more are closed at once. 0 for no limit.")
+        CountOrZero,
+        Doc(
+            "Client connections at one time; more are closed at once. In mode udp sessions, and what would begin "
+            "another is dropped. 0 for no limit."
+        ),
     ] = 10000
+    udp: Annotated[UdpPolicy, Doc("How sessions work, for mode udp.")] = field(default_factory=UdpPolicy)
     timeouts: Annotated[ClientTimeouts, Doc("How long its clients are waited for.")] = field(
         default_factory=ClientTimeouts
     )

@@ -31,6 +31,9 @@ Key = Any
 
 Receive = Callable[[bytes, Key], None]
 
+Connect = Callable[[str, int, tuple[int, int]], socket.socket]
+"""Makes a socket that is connected to an address and a port, with these buffers; see :func:`connected`."""
+
 IP_PKTINFO = 8
 """Linux's number (``linux/in.h``); Python 3.11 does not name it."""
 

@@ -14,7 +14,7 @@ from balancer.core.datagrams import Drop, Drops
 from balancer.core.model import Member
 from balancer.core.termination import Termination
 from balancer.core.upstream import Upstream
-from balancer.net.datagrams import Key
+from balancer.net.datagrams import Connect, Key, connected
 from balancer.net.timers import TimerWheel
 from balancer.net.watch import Watch
 from balancer.udp.session import Session
@@ -49,6 +49,7 @@ class UdpForwarder:
     :param timers: the wheel of the idle timeouts, and the clock of every duration.
     :param watch: reads the sockets of the sessions.
     :param wall: seconds since the epoch, for records; the reactor's clock where none is given.
+    :param connect: makes a socket to a backend.
     :ivar settings: how; sessions keep those they began with (see :meth:`configure`).
     :ivar port: where the datagrams come from; ``None`` while none is open.
     :ivar drops: what went nowhere, by reason.
@@ -63,12 +64,14 @@ class UdpForwarder:
         settings: UdpSettings | None = None,
         *,
         wall: Callable[[], float] | None = None,
+        connect: Connect = connected,
     ) -> None:
         self.upstream = upstream
         self.timers = timers
         self.watch = watch
         self.settings = settings or UdpSettings()
         self.wall = wall or timers.seconds
+        self.connect = connect
         self.port: Port | None = None
         self.drops = Drops()
         self.total = 0

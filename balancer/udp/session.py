@@ -19,7 +19,7 @@ from balancer.core.record import SessionRecord
 from balancer.core.termination import Termination
 from balancer.core.traits import ConnectionTraits
 from balancer.core.upstream import Placement
-from balancer.net.datagrams import Key, connected
+from balancer.net.datagrams import Key
 from balancer.net.timers import Timer
 from balancer.udp.settings import KEPT
 
@@ -154,7 +154,8 @@ class Session:
         self.record.backend = backend.address
         self.record.attempts += 1
         try:
-            self._socket = connected(backend.host, backend.port, (policy.receive_buffer, policy.send_buffer))
+            buffers = policy.receive_buffer, policy.send_buffer
+            self._socket = self._forwarder.connect(backend.host, backend.port, buffers)
         except OSError as error:
             self.record.note(f"{backend.address}: {error.strerror}")
             ours = error.errno in _OURS

@@ -115,6 +115,14 @@ def _datagrams(configuration: Configuration) -> Iterator[Mistake]:
                     allowed='nothing, or mode = "tcp"' if udp else 'nothing, or mode = "udp"',
                     about=((*path, key), (*path, "mode")),
                 )
+        if listener.udp.one_way and (listener.udp.responses or listener.udp.requests):
+            key = "responses" if listener.udp.responses else "requests"
+            yield Mistake(
+                path=(*path, "udp", key),
+                found='a number for sessions beside "one_way", which has none',
+                allowed="nothing, or one_way = false",
+                about=((*path, "udp", key), (*path, "udp", "one_way")),
+            )
         upstream = configuration.upstream.get(listener.to)
         if udp and upstream is not None and upstream.tls is not None:
             yield Mistake(

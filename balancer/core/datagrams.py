@@ -40,6 +40,14 @@ class UdpPolicy:
         CountOrZero,
         Doc("Datagrams of a client that go to one server; the next one begins another session. 0 for no limit."),
     ] = 0
+    one_way: Annotated[
+        bool,
+        Doc(
+            "Whether datagrams only go to the servers, as those of syslog, statsd and NetFlow do: each is placed by "
+            'itself (with `balance = "source"` by its sender), no session is kept for a client, and what servers send '
+            "back is dropped."
+        ),
+    ] = False
     receive_buffer: Annotated[
         SizeOrZero,
         Doc(
@@ -103,6 +111,7 @@ class Drop(Enum):
     NO_SOURCE_PORT = ("no_source_port", "the client's port is 0, where nobody can be answered")
     LOOP = ("loop", "the sender's address is the listener's own, or a backend's: forwarding it would go in circles")
     DRAINING = ("draining", "the listener is closing and takes no new sessions")
+    NOT_ASKED = ("not_asked", "a backend sent something back, and the listener is one_way")
     TOO_LARGE = ("too_large", "the way to the receiver does not carry datagrams of that size")
     TO_BACKEND = ("to_backend", "the system did not take it for the backend: its buffers are full")
     TO_CLIENT = (

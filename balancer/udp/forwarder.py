@@ -11,12 +11,13 @@ from typing import Protocol, TypeVar
 from twisted.logger import Logger
 
 from balancer.core.datagrams import Drop, Drops
-from balancer.core.model import Member
+from balancer.core.model import Backend, Member
 from balancer.core.termination import Termination
 from balancer.core.upstream import Upstream
 from balancer.net.datagrams import Connect, Key, connected
 from balancer.net.timers import TimerWheel
 from balancer.net.watch import Watch
+from balancer.udp.flow import Flow, send_one_way
 from balancer.udp.session import Session
 from balancer.udp.settings import UdpSettings
 
@@ -78,6 +79,7 @@ class UdpForwarder:
         self.draining = False
         self._bound: dict[Key, Session] = {}
         self._sessions: set[Session] = set()
+        self._flows: dict[Backend, Flow] = {}
         self._members: tuple[Member, ...] = ()
         self._backends: frozenset[tuple[str, int]] = frozenset()
 
@@ -86,12 +88,16 @@ class UdpForwarder:
 
     @property
     def connections(self) -> int:
-        """Sessions now."""
-        return len(self._sessions)
+        """Sessions now, or backends that are sent datagrams one way."""
+        return len(self._sessions) + len(self._flows)
 
     def configure(self, upstream: Upstream, settings: UdpSettings) -> None:
         """Take a new configuration, for the sessions that begin from now on."""
-        old, self.upstream, self.settings = self.settings.policy, upstream, settings
+        old = self.settings.policy
+        if upstream is not self.upstream or not settings.policy.one_way:
+            for flow in tuple(self._flows.values()):
+                flow.stop(Termination.DONE, "another configuration")
+        self.upstream, self.settings = upstream, settings
         buffers = settings.policy.receive_buffer, settings.policy.send_buffer
         if self.port is not None and buffers != (old.receive_buffer, old.send_buffer):
             self.port.set_buffers(*buffers)
@@ -105,6 +111,9 @@ class UdpForwarder:
 
     def received(self, data: bytes, key: Key) -> None:
         """A datagram of a client (called by the port)."""
+        if self.settings.policy.one_way:
+            self._send_one_way(data, key)
+            return
         session = self._bound.get(key)
         if session is not None:
             if session.takes:
@@ -113,6 +122,15 @@ class UdpForwarder:
             else:
                 self.unbind(session)
         problem = self._begin(data, key)
+        if problem is not None:
+            self.dropped(problem)
+
+    def _send_one_way(self, data: bytes, key: Key) -> None:
+        port = self.port
+        if port is None or self.draining:
+            problem: Drop | None = Drop.DRAINING
+        else:
+            problem = send_one_way(self, self._flows, data, port.client(key)[0])
         if problem is not None:
             self.dropped(problem)
 
@@ -178,12 +196,19 @@ class UdpForwarder:
         if self.draining and not self._sessions:
             self._close()
 
+    def flow_ended(self, flow: Flow) -> None:
+        """Nothing goes that way any more (called by it)."""
+        if self._flows.get(flow.backend) is flow:
+            del self._flows[flow.backend]
+
     # -- shutdown: drain, then abort what is left -----------------------------------------------------------------
 
     def drain(self) -> None:
         """Begin no more sessions. Those there are go on, and so does the port that carries their datagrams: it closes
         after the last."""
         self.draining = True
+        for flow in tuple(self._flows.values()):
+            flow.stop(Termination.DONE, "the listener was closed")  # nothing is to be waited for
         if not self._sessions:
             self._close()
 
@@ -191,6 +216,8 @@ class UdpForwarder:
         """End every session that is left."""
         for session in tuple(self._sessions):
             session.stop(Termination.SHUTDOWN, reason)
+        for flow in tuple(self._flows.values()):
+            flow.stop(Termination.SHUTDOWN, reason)
 
     def close(self) -> None:
         """End every session, and close the port."""

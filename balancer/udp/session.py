@@ -109,9 +109,11 @@ class Session:
         try:
             self._socket.send(data)
         except OSError as error:
-            if not self._counted(error):
+            drop = blameless(error)
+            if drop is None:
                 self._failed(error)
                 return not self.over and self.forward(data)
+            self._forwarder.dropped(drop)
         self._first = None
         self._count(data)
         return True
@@ -158,17 +160,19 @@ class Session:
             self._socket = self._forwarder.connect(backend.host, backend.port, buffers)
         except OSError as error:
             self.record.note(f"{backend.address}: {error.strerror}")
-            ours = error.errno in _OURS
-            lease.release(Outcome.UNUSED if ours else Outcome.CONNECT_FAILED, self._forwarder.timers.seconds())
-            return Drop.NO_SOCKET if ours else Drop.UNREACHABLE
+            blame = not ours(error)
+            lease.release(Outcome.CONNECT_FAILED if blame else Outcome.UNUSED, self._forwarder.timers.seconds())
+            return Drop.UNREACHABLE if blame else Drop.NO_SOCKET
         self._lease = lease
         self._forwarder.watch.add(self)
         try:
             self._socket.send(data)
         except OSError as error:
-            if not self._counted(error):
+            drop = blameless(error)
+            if drop is None:
                 self._let_go(Outcome.CONNECT_FAILED, error)
                 return Drop.UNREACHABLE
+            self._forwarder.dropped(drop)
         return None
 
     @property
@@ -179,16 +183,6 @@ class Session:
         retry = self._forwarder.upstream.policy.retry
         allowed = retry.attempts > 0 and "connect-failure" in retry.on
         return allowed and self.record.attempts < self._settings.max_tries
-
-    def _counted(self, error: OSError) -> bool:
-        """Whether an error of sending is no word on the backend; then the datagram is dropped, and counted."""
-        if error.errno in (EAGAIN, ENOBUFS):
-            self._forwarder.dropped(Drop.TO_BACKEND)
-        elif error.errno == EMSGSIZE:
-            self._forwarder.dropped(Drop.TOO_LARGE)
-        else:
-            return False
-        return True
 
     # -- the backend ---------------------------------------------------------------------------------------------
 
@@ -281,6 +275,18 @@ class Session:
         if sock is not None:
             self._forwarder.watch.remove(sock.fileno())
             sock.close()
+
+
+def blameless(error: OSError) -> Drop | None:
+    """What an error of sending means, where it is no word on the backend: the datagram is dropped."""
+    if error.errno in (EAGAIN, ENOBUFS):
+        return Drop.TO_BACKEND
+    return Drop.TOO_LARGE if error.errno == EMSGSIZE else None
+
+
+def ours(error: OSError) -> bool:
+    """Whether there is no socket for want of something here."""
+    return error.errno in _OURS
 
 
 _log = Logger()

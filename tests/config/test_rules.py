@@ -89,7 +89,8 @@ class RuleTests(SynchronousTestCase):
             + '[listener.d]\nlisten = "tcp:4"\nmode = "tcp"\nto = "web"\nudp = { idle = 1 }\n'
             + '[listener.e]\nlisten = "udp:5"\nmode = "udp"\nto = "secure"\n'
             + '[listener.f]\nlisten = "udp:6"\nmode = "udp"\nto = "web"\nlimits = { fields = 1 }\n'
-            + '[listener.g]\nlisten = "udp:7"\nmode = "udp"\n',
+            + '[listener.g]\nlisten = "udp:7"\nmode = "udp"\n'
+            + '[listener.h]\nlisten = "udp:8"\nmode = "udp"\nto = "web"\nudp = { one_way = true, responses = 1 }\n',
             ("upstream.secure.tls", 'listener "e"'),
             ("listener.a.listen", '"tcp:1" in mode "udp"'),
             ("listener.b.listen", '"udp:2" in mode "http"'),
@@ -99,6 +100,7 @@ class RuleTests(SynchronousTestCase):
             ("listener.d.udp", 'mode "tcp" never reads'),
             ("listener.f.limits", 'a table that mode "udp"'),
             ("listener.g", "sends nowhere"),
+            ("listener.h.udp.responses", 'beside "one_way"'),
         )
 
     def test_no_target(self) -> None:

@@ -37,7 +37,7 @@ class Watch(Protocol):
         """Call it when there is something to read."""
 
     def remove(self, descriptor: int) -> None:
-        """Call who reads that descriptor no more; it is still open."""
+        """Call who reads that descriptor no more. It is open still, and to be closed next."""
 
     def close(self) -> None:
         """Nothing is watched any more."""
@@ -71,8 +71,7 @@ class EpollWatch:
 
     def remove(self, descriptor: int) -> None:
         """See :class:`Watch`."""
-        if self._readers.pop(descriptor, None) is not None and self._epoll is not None:
-            self._epoll.unregister(descriptor)
+        self._readers.pop(descriptor, None)  # the set loses it when it is closed (epoll(7))
 
     def close(self) -> None:
         """See :class:`Watch`."""

@@ -104,13 +104,13 @@ class DnsTests(UdpTestCase):
             self.assertEqual(dig(balancer.addresses["l"], "a.test"), "192.0.2.1")
 
     def test_command_line(self) -> None:
-        """``--udp PORT --to SERVER`` is all it takes."""
-        with (
-            Dnsmasq("192.0.2.7") as server,
-            BalancerProcess("--udp", "127.0.0.1:0", "--to", server.address) as balancer,
-        ):
+        """``--udp PORT --to SERVER`` is all it takes; a stop waits for sessions, and a second one for nothing."""
+        options = ("--udp", "127.0.0.1:0", "--to")
+        with Dnsmasq("192.0.2.7") as server, BalancerProcess(*options, server.address) as balancer:
             balancer.wait_for(" is up: ")
             self.assertEqual(dig(balancer.addresses["udp-0"], "a.test"), "192.0.2.7")
+            balancer.process.send_signal(signal.SIGTERM)
+            balancer.wait_for(r"draining: 1 connection\(s\) may finish")
 
 
 class TwistedNamesTests(TestCase):

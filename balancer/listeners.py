@@ -24,16 +24,20 @@ from balancer.http.settings import HttpSettings
 from balancer.live import LiveUpstream
 from balancer.net.certificates import ServerTls
 from balancer.net.connector import Connector
+from balancer.net.datagrams import UdpPort, listen_udp
 from balancer.net.guard import Guard
 from balancer.net.listen import listen
 from balancer.net.proxy_server import ProxyFactory
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
-from balancer.net.tls_server import TlsFactory
+from balancer.net.tls_server import Admitting, TlsFactory
+from balancer.net.watch import make_watch
 from balancer.tcp.factory import ForwardingFactory
 from balancer.tcp.passthrough import Passthrough, Target
 from balancer.tcp.passthrough_factory import PassthroughFactory
 from balancer.tcp.settings import TcpSettings
+from balancer.udp.forwarder import UdpForwarder
+from balancer.udp.settings import UdpSettings
 
 log = Logger()
 
@@ -74,9 +78,10 @@ class OpenListener:
         self._shared = shared
         self._port: IListeningPort | None = None
         self._factory = self._make(upstreams)
+        streams = None if isinstance(self._factory, UdpForwarder) else self._factory
         self._guard()
-        self._tls = self._make_tls(tls) if tls is not None else None
-        self._proxy = self._make_proxy()
+        self._tls = self._make_tls(tls, streams) if tls is not None and streams is not None else None
+        self._proxy = self._make_proxy(self._tls or streams) if streams is not None else None
 
     def __repr__(self) -> str:
         return f"<OpenListener {self.name} {self.config.mode} at {self.address} connections={self.connections}>"
@@ -102,7 +107,9 @@ class OpenListener:
 
     @property
     def refused(self) -> dict[str, int]:
-        """Clients refused so far, by reason."""
+        """Clients refused so far, by reason; in mode udp datagrams dropped."""
+        if isinstance(self._factory, UdpForwarder):
+            return {drop.value: count for drop, count in self._factory.drops.counts.items()}
         guard = self._factory.guard
         by_guard = {} if guard is None else {reason.value: count for reason, count in guard.refused.items()}
         return {"max_connections": self._factory.limit.refused, **by_guard}
@@ -135,24 +142,35 @@ class OpenListener:
             self._factory.limit.maximum = config.max_connections
         elif isinstance(self._factory, PassthroughFactory):
             self._factory.configure(self._passthrough(upstreams), self._tcp())
+        elif isinstance(self._factory, UdpForwarder):
+            target = upstreams[config.to]
+            self._factory.configure(target.upstream, self._udp(target))
         else:
             target = upstreams[config.to]
             self._factory.configure(target.upstream, self._tcp(target), target.tls)
 
     def open(self) -> Deferred[None]:
         """Listen; fails with a :class:`~balancer.errors.ListenError`."""
+        if isinstance(self._factory, UdpForwarder):
+            return self._open_udp(self._factory).addCallback(self._opened)
         front = self._proxy or self._tls or self._factory
         return listen(self._shared.reactor, self.name, self.config.listen, front).addCallback(self._opened)
 
     def stop(self) -> Deferred[Any]:
-        """Accept no more; what is connected is served as before."""
-        port, self._port = self._port, None
-        if self._factory.guard is not None:
+        """Accept no more; what is connected is served as before. (Sessions of datagrams end: they need the port.)"""
+        if isinstance(self._factory, UdpForwarder):
+            self._factory.close()
+        elif self._factory.guard is not None:
             self._factory.guard.stop()
+        port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(bool)
 
     def close(self) -> Deferred[Any]:
         """Accept no more; connections go on to their end, idle ones of HTTP are closed."""
+        if isinstance(self._factory, UdpForwarder):
+            self._port = None
+            self._factory.drain()  # the port stays with the sessions, which hear their clients by it
+            return maybeDeferred(bool)
         stopped = self.stop()
         if isinstance(self._factory, ChannelFactory):
             self._factory.drain()
@@ -172,13 +190,16 @@ class OpenListener:
 
     def _guard(self) -> None:
         """Have the guard that is configured. One that is there already keeps its counts."""
-        policy, guard = self.config.guard, self._factory.guard
+        factory, policy = self._factory, self.config.guard
+        if isinstance(factory, UdpForwarder):
+            return  # a configuration that asks for one was refused
+        guard = factory.guard
         if policy is not None and guard is not None:
             guard.configure(self.name, policy)
             return
         if guard is not None:
             guard.stop()
-        self._factory.guard = None if policy is None else Guard(self.name, policy, self._shared.timers)
+        factory.guard = None if policy is None else Guard(self.name, policy, self._shared.timers)
 
     def _opened(self, port: IListeningPort) -> None:
         self._port = port
@@ -189,7 +210,9 @@ class OpenListener:
             mode=self.config.mode if self.config.tls is None else f"{self.config.mode} over TLS",
         )
 
-    def _make(self, upstreams: Mapping[str, LiveUpstream]) -> ChannelFactory | ForwardingFactory | PassthroughFactory:
+    def _make(
+        self, upstreams: Mapping[str, LiveUpstream]
+    ) -> ChannelFactory | ForwardingFactory | PassthroughFactory | UdpForwarder:
         if self.config.mode == "http":
             return ChannelFactory(
                 http_settings(self.name, self.config, self._shared, upstreams),
@@ -200,24 +223,27 @@ class OpenListener:
             routing = self._passthrough(upstreams)
             return PassthroughFactory(routing, shared.connector, shared.timers, self._tcp(), wall=shared.wall)
         target = upstreams[self.config.to]
+        if self.config.mode == "udp":
+            watch = make_watch(shared.reactor)
+            return UdpForwarder(target.upstream, shared.timers, watch, self._udp(target), wall=shared.wall)
         return ForwardingFactory(
             target.upstream, shared.connector, shared.timers, self._tcp(target), tls=target.tls, wall=shared.wall
         )
 
-    def _make_tls(self, tls: ServerTls) -> TlsFactory:
+    def _make_tls(self, tls: ServerTls, factory: Admitting) -> TlsFactory:
         return TlsFactory(
             tls,
-            self._factory,
+            factory,
             self._shared.timers,
             timeout=self.config.timeouts.tls_handshake,
             wall=self._shared.wall,
             log=self._shared.log,
         )
 
-    def _make_proxy(self) -> ProxyFactory | None:
+    def _make_proxy(self, behind: Admitting) -> ProxyFactory | None:
         if self.config.accept_proxy is None:
             return None
-        shared, behind = self._shared, self._tls or self._factory
+        shared = self._shared
         return ProxyFactory(self.config.accept_proxy, behind, shared.timers, wall=shared.wall, log=shared.log)
 
     def _passthrough(self, upstreams: Mapping[str, LiveUpstream]) -> Passthrough:
@@ -225,6 +251,21 @@ class OpenListener:
         config = self.config
         targets = {name: Target(upstreams[name].upstream, self._tcp(upstreams[name])) for name in config.upstreams}
         return Passthrough(SniTable(config.route), targets, config.to, config.max_client_hello, self._shared.random)
+
+    def _open_udp(self, forwarder: UdpForwarder) -> "Deferred[UdpPort]":
+        policy = self.config.udp
+        buffers = policy.receive_buffer, policy.send_buffer
+        opening = listen_udp(self._shared.reactor, self.name, self.config.listen, buffers, forwarder.received)
+        return opening.addCallback(forwarder.attach)
+
+    def _udp(self, target: LiveUpstream) -> UdpSettings:
+        return UdpSettings(
+            name=self.name,
+            policy=self.config.udp,
+            max_sessions=self.config.max_connections,
+            max_tries=target.config.retry.connects,
+            log=self._shared.log,
+        )
 
     def _tcp(self, target: LiveUpstream | None = None) -> TcpSettings:
         """The settings, with the upstream's where it is known."""

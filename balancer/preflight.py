@@ -47,6 +47,8 @@ def _files_of_checks(configuration: Configuration) -> Iterator[BalancerError]:
 def _endpoints(configuration: Configuration, reactor: Any) -> Iterator[BalancerError]:
     """Kinds of endpoints that only a plugin may have, certificates and keys of listeners."""
     for name, listener in configuration.listener.items():
+        if listener.mode == "udp":
+            continue  # all there is to it was read with the file
         try:
             readable(reactor, name, listener.listen)
         except ListenError as error:

@@ -41,8 +41,9 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Balance TCP (layer 4) and HTTP (layer 7). "
+        "Balance TCP and UDP (layer 4) and HTTP (layer 7). "
         "Without a file: --http 8080 --to 10.0.0.1:80 --to 10.0.0.2:80, or --tcp 5432 --to db1:5432, "
+        "or --udp 53 --to 10.0.0.1:53, "
         "or --https 8443 --cert cert.pem --key key.pem --to 10.0.0.1:80. "
         "With one: --config balancer.toml (see docs/configuration.md); --check only reads it."
     )
@@ -63,7 +64,7 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        for option in ("http", "https", "tcp", "tls", "to"):
+        for option in ("http", "https", "tcp", "tls", "udp", "to"):
             self[option] = []
 
     def opt_version(self) -> None:
@@ -86,6 +87,10 @@ class Options(usage.Options):
     def opt_tcp(self, place: str) -> None:
         """Listen for TCP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
         self["tcp"].append(place)
+
+    def opt_udp(self, place: str) -> None:
+        """Listen for UDP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
+        self["udp"].append(place)
 
     def opt_to(self, address: str) -> None:
         """A server to balance to, HOST:PORT or [IPV6]:PORT. May be repeated."""
@@ -124,11 +129,11 @@ class Options(usage.Options):
     def _refuse_strays(self, way: str) -> None:
         """An option that the others leave without a meaning is a mistake, not a wish to be overheard."""
         if way == "config":
-            for option in ("http", "https", "tcp", "tls", "cert", "key", "balance", "access-log"):
+            for option in ("http", "https", "tcp", "tls", "udp", "cert", "key", "balance", "access-log"):
                 if self[option]:
                     _leave(f"--{option} goes with --to; with --config the file says it")
         if way == "demo":
-            for option in ("https", "tls", "cert", "key", "balance", "access-log", "check"):
+            for option in ("https", "tls", "udp", "cert", "key", "balance", "access-log", "check"):
                 if self[option]:
                     _leave(f"--{option} does not go with --demo")
             for option in ("http", "tcp"):
@@ -149,6 +154,7 @@ class Options(usage.Options):
                 https=self["https"],
                 tcp=self["tcp"],
                 tls=self["tls"],
+                udp=self["udp"],
                 cert=self["cert"],
                 key=self["key"],
                 to=self["to"],

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from time import gmtime
 
-from balancer.core.record import ConnectionRecord, ExchangeRecord
+from balancer.core.record import ConnectionRecord, ExchangeRecord, SessionRecord
 from balancer.errors import UnknownName
 
 LONGEST_VALUE = 4096
@@ -115,9 +115,16 @@ def _tls_line(listener: str, name: bytes) -> str:
     return _between_quotes(b"TCP %b %b" % (_cut(_utf8(listener)), name))
 
 
+@lru_cache(maxsize=128)
+def _udp_line(listener: str) -> str:
+    return _between_quotes(b"UDP %b -" % _cut(_utf8(listener)))
+
+
 def _request(record: ConnectionRecord) -> str:
-    """The request line, or for a TCP connection a line of the same three parts."""
+    """The request line, or for a TCP connection or a UDP session a line of the same three parts."""
     if not isinstance(record, ExchangeRecord):
+        if isinstance(record, SessionRecord):
+            return _udp_line(record.listener)
         return _tls_line(record.listener, record.sni) if record.sni else _tcp_line(record.listener)
     line = _known_request if len(record.target) <= SHORT else _request_line
     return line(record.method, record.target, record.minor)
@@ -152,6 +159,8 @@ def _pairs(record: ConnectionRecord) -> str:
         # A generated id is plain, and never comes again.
         plain = name.isalnum() and len(name) <= SHORT
         http = f" host={word(host)} id={name.decode('ascii') if plain else _received_word(name)}"
+    elif isinstance(record, SessionRecord):
+        http = f" datagrams_in={record.datagrams_in} datagrams_out={record.datagrams_out}"
     end = record.termination
     return (
         f"{_way('-' if end is None else end.word, record.listener, record.route, record.upstream, record.backend)} "
@@ -231,6 +240,9 @@ def as_json(record: ConnectionRecord) -> bytes:
             "referer": _text(record.referer),
             "user_agent": _text(record.user_agent),
         }
+    elif isinstance(record, SessionRecord):
+        members["kind"] = "udp"
+        members |= {"datagrams_in": record.datagrams_in, "datagrams_out": record.datagrams_out}
     else:
         members["sni"] = _text(record.sni)
     members["decisions"] = record.decisions

@@ -5,7 +5,7 @@ It never changes what was written.
 
 from dataclasses import fields, replace
 
-from balancer.config.schema import Configuration, UpstreamConfig
+from balancer.config.schema import DEFAULT_CHECK, Configuration, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.health import CheckSettings
 
@@ -23,22 +23,37 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
     Completing twice is completing once. What :func:`~balancer.config.reader.read` returns is complete; whoever builds
     a :class:`Configuration` in Python completes it before use.
     """
-    defaults = default_balances(configuration)
+    defaults, modes = default_balances(configuration), _modes(configuration)
+    datagrams = {name for name in configuration.upstream if modes.get(name) == {"udp"}}
     return replace(
         configuration,
         upstream={
-            name: _completed(upstream, defaults[name], vocabulary) for name, upstream in configuration.upstream.items()
+            name: _completed(_default_check(upstream, vocabulary, name in datagrams), defaults[name], vocabulary)
+            for name, upstream in configuration.upstream.items()
         },
     )
 
 
 def default_balances(configuration: Configuration) -> dict[str, str]:
     """What ``balance`` is where none is written, for each upstream: it goes by who uses it."""
+    modes = _modes(configuration)
+    return {name: BALANCE if "http" in modes.get(name, {"http"}) else TCP_BALANCE for name in configuration.upstream}
+
+
+def _modes(configuration: Configuration) -> dict[str, set[str]]:
+    """The modes of the listeners that use each upstream."""
     modes: dict[str, set[str]] = {}
     for listener in configuration.listener.values():
         for name in listener.upstreams:
             modes.setdefault(name, set()).add(listener.mode)
-    return {name: BALANCE if "http" in modes.get(name, {"http"}) else TCP_BALANCE for name in configuration.upstream}
+    return modes
+
+
+def _default_check(upstream: UpstreamConfig, vocabulary: Vocabulary, datagrams: bool) -> UpstreamConfig:
+    """Where no check is written, servers of datagrams alone are asked by a datagram."""
+    if datagrams and upstream.check is DEFAULT_CHECK and "udp" in vocabulary.checks:
+        return replace(upstream, check=vocabulary.checks["udp"]())
+    return upstream
 
 
 def _completed(upstream: UpstreamConfig, balance: str, vocabulary: Vocabulary) -> UpstreamConfig:

@@ -1,7 +1,7 @@
 """Where a listener listens, as text: Twisted's endpoint descriptions, checked before anything opens.
 
-Only the grammar and the kinds that Twisted has built in are known here; a kind of a plugin passes, and Twisted looks
-at it when the listener opens. It never opens anything.
+Only the grammar, the kinds that Twisted has built in and ours for datagrams (``udp``, ``udp6``) are known here; a kind
+of a plugin passes, and Twisted looks at it when the listener opens. It never opens anything.
 Source: ``twisted.internet.endpoints.serverFromString``.
 """
 
@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 ALLOWED = (
     'a Twisted endpoint description: "tcp:8080", "tcp:80:interface=127.0.0.1", "tcp6:80:interface=\\\\:\\\\:1", '
-    '"unix:/run/web.sock"'
+    '"unix:/run/web.sock"; for mode udp "udp:53", "udp6:53"'
 )
 
 _WORD = re.compile(r"((?:[^\\:=]|\\.)*+)([:=]|\Z)", re.DOTALL)
@@ -21,18 +21,20 @@ _OPTIONS = {
     "ssl": (
         "port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters",
     ),
+    "udp": ("port", "interface"),
+    "udp6": ("port", "interface"),
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index", "name"),
 }  # fmt: skip
-_POSITIONAL = {"tcp": 1, "tcp6": 1, "ssl": 1, "unix": 1, "systemd": 0}
+_POSITIONAL = {"tcp": 1, "tcp6": 1, "ssl": 1, "udp": 1, "udp6": 1, "unix": 1, "systemd": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a listener listens, as far as it can be told from the text.
 
-    :ivar kind: ``tcp``, ``tcp6``, ``ssl``, ``unix`` and so on
-    :ivar port: the TCP port; 0 where the system chooses, or there is none.
+    :ivar kind: ``tcp``, ``tcp6``, ``udp``, ``udp6``, ``ssl``, ``unix`` and so on
+    :ivar port: the TCP or UDP port; 0 where the system chooses, or there is none.
     :ivar address: interface or path; empty for every interface.
     """
 
@@ -44,13 +46,21 @@ class Place:
         """Whether both cannot be open at one time. (Whether ``tcp`` and ``tcp6`` can, the system decides.)"""
         if self.kind == "unix" or other.kind == "unix":
             return self == other
-        if not self.port or self.port != other.port or self._family != other._family:
+        if not self.port or self.port != other.port or self.family != other.family:
+            return False
+        if self.datagrams is not other.datagrams:
             return False
         return self.address == other.address or "" in (self.address, other.address)
 
     @property
-    def _family(self) -> int:
-        return 6 if self.kind == "tcp6" or ":" in self.address else 4
+    def family(self) -> int:
+        """The version of IP, 4 or 6."""
+        return 6 if self.kind.endswith("6") or ":" in self.address else 4
+
+    @property
+    def datagrams(self) -> bool:
+        """Whether datagrams arrive there (UDP)."""
+        return self.kind in ("udp", "udp6")
 
 
 def place(description: str) -> Place:
@@ -86,11 +96,14 @@ def checked_listen(description: str) -> str:
     return description
 
 
-def description(host: str, port: int) -> str:
-    """The endpoint description of an IP address (empty: every interface) and a port."""
+def description(host: str, port: int, transport: str = "tcp") -> str:
+    """The endpoint description of an IP address (empty: every interface) and a port.
+
+    :param transport: ``tcp`` or ``udp``.
+    """
     if not host:
-        return f"tcp:{port}"
-    kind = "tcp6" if ":" in host else "tcp"
+        return f"{transport}:{port}"
+    kind = f"{transport}6" if ":" in host else transport
     return f"{kind}:{port}:interface={host.replace(':', chr(92) + ':')}"
 
 

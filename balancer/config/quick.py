@@ -4,6 +4,7 @@ What it makes is an ordinary :class:`~balancer.config.schema.Configuration`. It 
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from balancer.config.completion import completed
 from balancer.config.listen import description, place, split_place
@@ -19,6 +20,10 @@ COMMAND_LINE = "command line"
 
 UPSTREAM = "servers"
 """The name of the one upstream."""
+
+_MODES: dict[str, Literal["http", "tcp", "udp"]] = {
+    "http": "http", "https": "http", "tcp": "tcp", "tls": "tcp", "udp": "udp",
+}  # fmt: skip
 
 
 def split_listen(text: str | int, option: str) -> tuple[str, int]:
@@ -40,6 +45,7 @@ def quick(
     https: Sequence[str | int] = (),
     tcp: Sequence[str | int] = (),
     tls: Sequence[str | int] = (),
+    udp: Sequence[str | int] = (),
     cert: str = "",
     key: str = "",
     to: Sequence[str] = (),
@@ -53,6 +59,7 @@ def quick(
     :param https: where to listen for HTTP over TLS.
     :param tcp: where to listen for TCP.
     :param tls: where to listen for TLS, whose inside is forwarded as plain TCP.
+    :param udp: where to listen for UDP.
     :param cert: the PEM file of the certificate, for ``https`` and ``tls``.
     :param key: the PEM file of its key; empty where it is in the certificate's.
     :param to: the servers, ``HOST:PORT``.
@@ -61,7 +68,7 @@ def quick(
     :raises ConfigurationError: with every mistake; ``key`` is the option.
     """
     vocabulary = vocabulary or Vocabulary()
-    given = {"http": http, "https": https, "tcp": tcp, "tls": tls}
+    given = {"http": http, "https": https, "tcp": tcp, "tls": tls, "udp": udp}
     places = [(option, text) for option, texts in given.items() for text in texts]
     secured = ListenerTls(certificate=cert, key=key) if cert else None
     problems = (
@@ -77,11 +84,11 @@ def quick(
         except ConfigurationError as error:
             problems += error.problems
             continue
-        listen = description(host, port)
+        listen = description(host, port, "udp" if option == "udp" else "tcp")
         problems += _collisions(option, text, listen, listeners)
         listeners[f"{option}-{_free(port, option, listeners)}"] = ListenerConfig(
             listen=listen,
-            mode="http" if option in ("http", "https") else "tcp",
+            mode=_MODES[option],
             tls=secured if option in ("https", "tls") else None,
             to=UPSTREAM,
         )
@@ -103,7 +110,7 @@ def _problem(option: str, found: str, allowed: str) -> Problem:
 def _missing(places: Sequence[object], to: Sequence[str]) -> list[Problem]:
     problems = []
     if not places:
-        found = "none of --http, --https, --tcp, --tls"
+        found = "none of --http, --https, --tcp, --tls, --udp"
         problems.append(_problem("--http", found, "where to listen, for example --http 8080"))
     if not to:
         problems.append(_problem("--to", "no server", "one --to HOST:PORT or more"))

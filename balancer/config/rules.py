@@ -74,26 +74,75 @@ def _targets(configuration: Configuration) -> Iterator[Mistake]:
     for name, listener in configuration.listener.items():
         path: Path = ("listener", name)
         keys: tuple[Path, ...] = tuple((*path, key) for key in ("to", "route", "mode"))
-        if listener.mode == "tcp" and listener.route:
-            allowed = '"to", or mode = "http", or mode = "tls-passthrough" (by the name asked for in TLS)'
-            yield Mistake(path=(*path, "route"), found='routes in mode "tcp"', allowed=allowed, about=keys)
+        routed = listener.mode in ("http", PASSTHROUGH)
+        if not routed and listener.route:
+            allowed = '"to", or mode = "http"'
+            if listener.mode == "tcp":
+                allowed += ', or mode = "tls-passthrough" (by the name asked for in TLS)'
+            found = f"routes in mode {shown(listener.mode)}"
+            yield Mistake(path=(*path, "route"), found=found, allowed=allowed, about=keys)
         elif listener.mode != "http" and (unread := _of_http_only(listener)):
             yield Mistake(
                 path=(*path, unread),
-                found=f'a table that mode "{listener.mode}", which does not look into the bytes, never reads',
+                found=f"a table that mode {shown(listener.mode)}, which does not look into the bytes, never reads",
                 allowed='nothing, or mode = "http"',
                 about=((*path, unread), (*path, "mode")),
             )
-        elif not listener.to and (listener.mode == "tcp" or not listener.route):
-            allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode != "tcp")
+        elif not listener.to and (not routed or not listener.route):
+            allowed = '"to" with the name of an upstream' + ' or "route"' * routed
             yield Mistake(path=path, found="a listener that sends nowhere", allowed=allowed, about=keys)
 
 
 def _of_http_only(listener: ListenerConfig) -> str:
-    """The first key that says something and means nothing in mode tcp."""
+    """The first key that says something and means nothing but in mode http."""
     if listener.limits != HttpLimits():
         return "limits"
     return "forwarded" if listener.forwarded != ForwardedPolicy() else ""
+
+
+def _datagrams(configuration: Configuration) -> Iterator[Mistake]:
+    """Mode udp and a place for datagrams go together, and what is of streams alone is not said of datagrams."""
+    for name, listener in configuration.listener.items():
+        path: Path = ("listener", name)
+        udp = listener.mode == "udp"
+        if udp is not place(listener.listen).datagrams:
+            yield Mistake(
+                path=(*path, "listen"),
+                found=f"{shown(listener.listen)} in mode {shown(listener.mode)}",
+                allowed='"udp:PORT" or "udp6:PORT"' if udp else 'an endpoint of streams like "tcp:53", or mode = "udp"',
+                about=((*path, "listen"), (*path, "mode")),
+            )
+        for key in _OF_STREAMS if udp else ("udp",):
+            if getattr(listener, key) != getattr(_PLAIN, key):
+                yield Mistake(
+                    path=(*path, key),
+                    found=f"a key that mode {shown(listener.mode)} never reads",
+                    allowed='nothing, or mode = "tcp"' if udp else 'nothing, or mode = "udp"',
+                    about=((*path, key), (*path, "mode")),
+                )
+        if listener.udp.one_way and (listener.udp.responses or listener.udp.requests):
+            key = "responses" if listener.udp.responses else "requests"
+            yield Mistake(
+                path=(*path, "udp", key),
+                found='a number for sessions beside "one_way", which has none',
+                allowed="nothing, or one_way = false",
+                about=((*path, "udp", key), (*path, "udp", "one_way")),
+            )
+        upstream = configuration.upstream.get(listener.to)
+        if udp and upstream is not None and upstream.tls is not None:
+            yield Mistake(
+                path=("upstream", listener.to, "tls"),
+                found=f'TLS to the servers of listener "{name}", which sends them datagrams as they come',
+                allowed="an upstream without it (a TCP listener may have another one)",
+                about=(("upstream", listener.to, "tls"), (*path, "mode"), (*path, "to")),
+            )
+
+
+_PLAIN = ListenerConfig(listen="udp:0", mode="udp")
+"""A listener of which nothing is said."""
+
+_OF_STREAMS = ("tls", "timeouts", "buffer", "splice", "guard")
+"""What mode udp has no use for, beside what only mode http has."""
 
 
 def _secured(configuration: Configuration) -> Iterator[Mistake]:
@@ -196,6 +245,6 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
 
 
 _RULES: tuple[Rule, ...] = (
-    _targets, _secured, passed_through, hellos, keys_with_certificates, guards, _ports, _servers, _probed_addresses,
-    _reachable_routes, _ordered_times, proxy_headers,
+    _targets, _datagrams, _secured, passed_through, hellos, keys_with_certificates, guards, _ports, _servers,
+    _probed_addresses, _reachable_routes, _ordered_times, proxy_headers,
 )  # fmt: skip

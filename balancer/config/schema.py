@@ -22,6 +22,7 @@ from balancer.config.wording import Written, any_of, nearest
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.agent_settings import AgentSettings
 from balancer.core.client_hello import LIMIT as CLIENT_HELLO
+from balancer.core.datagrams import UdpPolicy
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.guard_policy import GuardPolicy
 from balancer.core.health import CheckSettings
@@ -117,6 +118,10 @@ def _wrong_type(kind: object, names: list[str]) -> ValidationError:
     return ValidationError.from_exception_data("check", [InitErrorDetails(type=error, loc=("type",), input=kind)])
 
 
+DEFAULT_CHECK = CheckSettings()
+"""The check of an upstream that says nothing of one. It is this very object, so that it can be told from one that says
+the same (:mod:`balancer.config.completion`)."""
+
 Name = Annotated[str, AfterValidator(checked_name)]
 """The name of an upstream or a listener."""
 
@@ -179,8 +184,11 @@ class UpstreamConfig(UpstreamPolicy):
         CheckSettings | None,
         WrapValidator(_check),
         Written('a table like { type = "http", path = "/health" }, or the type alone: "tcp"'),
-        Doc('The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none.'),
-    ] = field(default_factory=CheckSettings)
+        Doc(
+            'The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none. Where it '
+            "is absent and only listeners of mode udp use the upstream, it is `udp`."
+        ),
+    ] = DEFAULT_CHECK
     agent: Annotated[
         AgentSettings | None,
         Doc("An agent asked beside the check, for each server: HAProxy's `agent-check`; absent for none."),
@@ -213,13 +221,16 @@ class ListenerConfig:
         str,
         AfterValidator(checked_listen),
         Written(ALLOWED),
-        Doc('A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...'),
+        Doc(
+            'A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...; for mode udp '
+            '`"udp:53"`, `"udp6:53"` with the same options but the backlog.'
+        ),
     ]
     mode: Annotated[
-        Literal["tcp", "http", "tls-passthrough"],
+        Literal["tcp", "http", "tls-passthrough", "udp"],
         Doc(
             "What the listener speaks: `http`; `tcp`, bytes of any kind; `tls-passthrough`, TLS that the servers end, "
-            "routed by the name (SNI) and the protocols (ALPN) asked for."
+            "routed by the name (SNI) and the protocols (ALPN) asked for; `udp`, datagrams."
         ),
     ] = "http"
     tls: Annotated[ListenerTls | None, Doc("TLS to the clients, ended here; absent for none.")] = None
@@ -239,11 +250,16 @@ class ListenerConfig:
         Doc("What goes elsewhere than `to`, for the modes http and tls-passthrough: `[[listener.NAME.route]]`."),
     ] = ()
     max_connections: Annotated[
-        CountOrZero, Doc("Client connections at one time; more are closed at once. 0 for no limit.")
+        CountOrZero,
+        Doc(
+            "Client connections at one time; more are closed at once. In mode udp sessions, and what would begin "
+            "another is dropped. 0 for no limit."
+        ),
     ] = 10000
     guard: Annotated[
         GuardPolicy | None, Doc("Which clients are let in, how many of one source, and for how long; absent for all.")
     ] = None
+    udp: Annotated[UdpPolicy, Doc("How sessions work, for mode udp.")] = field(default_factory=UdpPolicy)
     timeouts: Annotated[ClientTimeouts, Doc("How long its clients are waited for.")] = field(
         default_factory=ClientTimeouts
     )

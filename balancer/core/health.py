@@ -47,7 +47,9 @@ class CheckSettings(CheckTiming):
     """What every check has, whatever it probes. A probe plugin's settings are a subclass, frozen and hashable:
     equal settings for one backend are one probe stream."""
 
-    type: Annotated[str, Doc("The probe: `tcp`, `tls`, `http`, `expect` or a plugin's; `none` for no check.")] = "tcp"
+    type: Annotated[
+        str, Doc("The probe: `tcp`, `tls`, `http`, `expect`, `udp` or a plugin's; `none` for no check.")
+    ] = "tcp"
     port: Annotated[Port | None, Doc("Another port to probe than the one that serves.")] = None
     address: Annotated[str, Doc("Another IP address to probe than the one that serves; empty for the same.")] = ""
     send_proxy: Annotated[

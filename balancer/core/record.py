@@ -129,3 +129,19 @@ class ExchangeRecord(ConnectionRecord):
     def size(self) -> int:
         """Bytes it is reckoned to hold while it waits to be written."""
         return OVERHEAD + len(self.target) + len(self.host) + len(self.referer) + len(self.user_agent)
+
+
+class SessionRecord(ConnectionRecord):
+    """One UDP session. ``started`` is when its first datagram came, ``attempts`` counts the backends that were sent it,
+    and ``first_byte`` runs from ``started`` to the first answer.
+
+    :ivar datagrams_in: datagrams received from the client and sent on.
+    :ivar datagrams_out: datagrams sent back to it.
+    """
+
+    __slots__ = ("datagrams_in", "datagrams_out")
+
+    def __init__(self, started: float, listener: str = "", client: str = "", client_port: int = 0) -> None:
+        super().__init__(started, listener, client, client_port)
+        self.datagrams_in = 0
+        self.datagrams_out = 0

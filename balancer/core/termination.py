@@ -74,3 +74,4 @@ class Termination(Enum):
     BACKEND_RESET = ("backend_reset", 502, "backend", "the backend reset the connection; the client's was reset too")
 
     TUNNEL_IDLE = ("tunnel_idle", 0, "", "no byte in either direction for as long as the idle timeout")
+    SESSION_IDLE = ("session_idle", 0, "", "no datagram of the UDP session in either direction for its idle time")

@@ -12,7 +12,7 @@ from typing_extensions import Doc
 from balancer.config.wording import Written
 from balancer.core.health import CheckSettings
 from balancer.core.tls import BackendTls
-from balancer.core.units import SecondsOrZero, Size
+from balancer.core.units import Seconds, SecondsOrZero, Size
 
 StatusRange = tuple[int, int]
 """The first and the last status that pass."""
@@ -228,3 +228,29 @@ class ExpectCheckSettings(SecureCheckSettings):
 
     def __post_init__(self) -> None:
         (_pattern if self.regex else _escaped)(self.expect)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UdpCheckSettings(CheckSettings):
+    """`type = "udp"`: a datagram is answered as expected or, where nothing is expected, not refused (ICMP)."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    type: Annotated[str, Doc("`udp`")] = "udp"
+    send: Annotated[Escaped, Doc(r"The datagram, with `\r \n \t \0 \xHH \\`; empty sends one without a byte.")] = ""
+    expect: Annotated[
+        str,
+        Doc(
+            "What the answer must have in it: a text with the same escapes, or a regular expression if `regex` is "
+            "true; empty passes any answer, and silence."
+        ),
+    ] = ""
+    regex: Annotated[bool, Doc("Whether `expect` is a regular expression.")] = False
+    wait: Annotated[Seconds, Doc("Seconds a refusal is waited for where nothing is expected; silence passes then.")] = (
+        0.5
+    )
+
+    def __post_init__(self) -> None:
+        (_pattern if self.regex else _escaped)(self.expect)
+        if not self.expect and self.wait >= self.timeout:
+            raise ValueError(f'a "wait" below "timeout" ({self.timeout:g} s), or no probe would ever pass')

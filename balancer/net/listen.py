@@ -38,7 +38,7 @@ def listen(reactor: Any, name: str, description: str, factory: IProtocolFactory)
     try:
         listening: Deferred[IListeningPort] = serverFromString(reactor, wanted).listen(factory)
     except Exception as error:  # parsers of endpoint plugins raise what they like
-        return fail(_explained(name, description, error))
+        return fail(explained(name, description, error))
     return listening.addErrback(_explain, name, description)
 
 
@@ -77,14 +77,14 @@ def readable(reactor: Any, name: str, description: str) -> None:
     try:
         serverFromString(reactor, description)
     except Exception as error:  # parsers of endpoint plugins raise what they like
-        raise _explained(name, description, error) from error
+        raise explained(name, description, error) from error
 
 
 def _explain(failure: Failure, name: str, description: str) -> Failure:
-    return Failure(_explained(name, description, failure.value))
+    return Failure(explained(name, description, failure.value))
 
 
-def _explained(name: str, description: str, error: BaseException | None) -> ListenError:
+def explained(name: str, description: str, error: BaseException | None) -> ListenError:
     """The cause first: of a daemon's error twistd passes on no more than 100 bytes."""
     where = f'listener "{name}" cannot listen on "{description}"'
     key = f'change "listen" of listener.{name}'

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.admin.access_log_format import FORMATS, LONGEST_VALUE, as_json, combined, common, format_named
-from balancer.core.record import ConnectionRecord, ExchangeRecord
+from balancer.core.record import ConnectionRecord, ExchangeRecord, SessionRecord
 from balancer.core.termination import Termination
 from balancer.errors import UnknownName
 
@@ -89,6 +89,20 @@ class TextTests(SynchronousTestCase):
             b'203.0.113.7 - - [01/Jan/1970:00:00:00 +0000] "TCP db -" - 7 end=tunnel_idle listener=db route=- '
             b"upstream=- backend=- attempts=2 queue=- connect=- first_byte=- total=3600.000000 in=0 reason=-\n",
         )
+
+    def test_a_udp_session_has_the_same_line(self) -> None:
+        """A UDP session says how many datagrams went which way, in the text formats and in JSON."""
+        record = SessionRecord(0.0, "dns", "203.0.113.7", 4711)
+        record.bytes_in, record.bytes_out, record.datagrams_in, record.datagrams_out = 50, 120, 1, 2
+        record.end(Termination.DONE, 0.25)
+        self.assertEqual(
+            common(record),
+            b'203.0.113.7 - - [01/Jan/1970:00:00:00 +0000] "UDP dns -" - 120 end=done listener=dns route=- '
+            b"upstream=- backend=- attempts=0 queue=- connect=- first_byte=- total=0.250000 in=50 datagrams_in=1 "
+            b"datagrams_out=2 reason=-\n",
+        )
+        told = json.loads(as_json(record))
+        self.assertEqual((told["kind"], told["datagrams_in"], told["datagrams_out"]), ("udp", 1, 2))
 
     def test_hostile_bytes_are_escaped(self) -> None:
         """Line ends, quotes, backslashes, controls and bytes beyond ASCII cannot leave their field."""

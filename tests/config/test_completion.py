@@ -9,6 +9,7 @@ from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, 
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.health import CheckSettings
 from balancer.core.route_spec import RouteSpec
+from balancer.health.settings import UdpCheckSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,32 @@ class CompletionTests(SynchronousTestCase):
         )
         self.assertEqual(completed(done, Vocabulary()), done)
         self.assertEqual(done.listener, configuration.listener)
+
+    def test_check_of_datagrams(self) -> None:
+        """An upstream that only mode udp uses and that says nothing of a check is asked by datagrams; one that says
+        something, or that others use as well, is not."""
+        servers = (ServerConfig(address="a:1"),)
+        vocabulary = Vocabulary(checks={"tcp": CheckSettings, "udp": UdpCheckSettings})
+        configuration = Configuration(
+            upstream={
+                "plain": UpstreamConfig(servers=servers),
+                "both": UpstreamConfig(servers=servers),
+                "tcp": UpstreamConfig(servers=servers, check=CheckSettings()),
+                "off": upstream(),
+            },
+            listener={
+                name: ListenerConfig(listen=f"udp:{port}", mode="udp", to=name)
+                for port, name in enumerate(("plain", "both", "tcp", "off"), 1)
+            }
+            | {"t": ListenerConfig(listen="tcp:1", mode="tcp", to="both")},
+        )
+        done = completed(configuration, vocabulary)
+        self.assertEqual(
+            {name: config.check for name, config in done.upstream.items()},
+            {"plain": UdpCheckSettings(), "both": CheckSettings(), "tcp": CheckSettings(), "off": None},
+        )
+        self.assertEqual(completed(done, vocabulary), done)
+        self.assertEqual(completed(configuration, Vocabulary()).upstream["plain"].check, CheckSettings())
 
     def test_check(self) -> None:
         """A check that was left out, or built from the bare settings, gets the class of its type, values kept."""

@@ -20,6 +20,8 @@ class PlaceTests(SynchronousTestCase):
             ("tcp:0", Place("tcp", 0)),
             ("ssl:443:privateKey=k.pem:certKey=c.pem", Place("ssl", 443)),
             (r"unix:/run/a\:b", Place("unix", 0, "/run/a:b")),
+            ("udp:53", Place("udp", 53)),
+            (r"udp6:53:interface=\:\:1", Place("udp6", 53, "::1")),
             ("systemd:domain=INET:index=0", Place("systemd")),
             ("plugin:what=ever", Place("plugin")),
         ):
@@ -34,6 +36,16 @@ class PlaceTests(SynchronousTestCase):
             with self.assertRaises(ValueError, msg=text) as caught:
                 checked_listen(text)
             self.assertIn(ALLOWED, str(caught.exception))
+
+    def test_datagrams(self) -> None:
+        """Datagrams collide with datagrams alone, and take no backlog."""
+        self.assertFalse(place("udp:53").collides(place("tcp:53")))
+        self.assertFalse(place("udp:53").collides(place("udp6:53")))
+        self.assertTrue(place("udp:53").collides(place("udp:53:interface=127.0.0.1")))
+        with self.assertRaises(ValueError):
+            place("udp:53:backlog=5")
+        self.assertEqual(description("::1", 53, "udp"), r"udp6:53:interface=\:\:1")
+        self.assertEqual(description("", 53, "udp"), "udp:53")
 
     def test_bare_port(self) -> None:
         """A port or an address is answered with the description it would be, as TOML writes it."""

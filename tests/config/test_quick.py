@@ -5,8 +5,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.config.quick import COMMAND_LINE, UPSTREAM, quick, split_listen
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.access_log import AccessLogSettings
+from balancer.core.health import CheckSettings
 from balancer.core.tls import ListenerTls
 from balancer.errors import ConfigurationError, Problem
+from balancer.health.settings import UdpCheckSettings
 
 
 def known(text: str) -> None:
@@ -41,6 +43,18 @@ class QuickTests(SynchronousTestCase):
         made = quick(tcp=["5432"], to=["db1:5432"])
         self.assertEqual((made.listener["tcp-5432"].mode, made.upstream[UPSTREAM].balance), ("tcp", "leastconn"))
         self.assertEqual(quick(tcp=["1"], to=["a:1"], balance="first").upstream[UPSTREAM].balance, "first")
+
+    def test_udp(self) -> None:
+        """A UDP listener sends to servers that a datagram checks; beside a TCP listener the check is by TCP."""
+        vocabulary = Vocabulary(checks={"tcp": CheckSettings, "udp": UdpCheckSettings})
+        made = quick(udp=["53", "[::1]:53"], to=["dns:53"], vocabulary=vocabulary)
+        self.assertEqual(
+            {name: (listener.listen, listener.mode) for name, listener in made.listener.items()},
+            {"udp-53": ("udp:53", "udp"), "udp-53-2": (r"udp6:53:interface=\:\:1", "udp")},
+        )
+        self.assertEqual(made.upstream[UPSTREAM].check, UdpCheckSettings())
+        both = quick(udp=["53"], tcp=["53"], to=["dns:53"], vocabulary=vocabulary)
+        self.assertEqual(both.upstream[UPSTREAM].check, CheckSettings())
 
     def test_tls(self) -> None:
         """https and tls listeners have the certificate, the plain ones beside them do not."""

@@ -138,6 +138,13 @@ class PageTests(SynchronousTestCase):
         for text in examples:
             reads(text if "[upstream.web]" in text else text + web, "configuration.md", vocabulary())
 
+    def test_udp(self) -> None:
+        """Every TOML example of docs/udp.md is read, and is complete."""
+        examples = re.findall(r"(?s)```toml\n(.*?)```", (ROOT / "docs" / "udp.md").read_text())
+        self.assertEqual(len(examples), 2)
+        for text in examples:
+            self.assertEqual([each.mode for each in reads(text, "udp.md", vocabulary()).listener.values()], ["udp"])
+
     def test_report(self) -> None:
         """The report that docs/configuration.md shows is what such a file gives."""
         page = (ROOT / "docs" / "configuration.md").read_text()

@@ -76,6 +76,33 @@ class RuleTests(SynchronousTestCase):
             ("listener.b.tls.alpn[0]", '""'),
         )
 
+    def test_datagrams(self) -> None:
+        """Mode udp listens for datagrams and other modes do not; what is of streams or of HTTP is not said of
+        datagrams, nor the other way round; and nobody speaks TLS to servers of datagrams."""
+        self.check(
+            WEB
+            + '[upstream.secure]\nservers = ["b:1"]\ntls = {}\n'
+            + '[listener.a]\nlisten = "tcp:1"\nmode = "udp"\nto = "web"\n'
+            + '[listener.b]\nlisten = "udp:2"\nto = "web"\n'
+            + '[listener.c]\nlisten = "udp:3"\nmode = "udp"\nto = "web"\nbuffer = 1\ntls = { certificate = "c" }\n'
+            + "timeouts = { tunnel = 1 }\nudp = { idle = 1 }\n"
+            + '[listener.d]\nlisten = "tcp:4"\nmode = "tcp"\nto = "web"\nudp = { idle = 1 }\n'
+            + '[listener.e]\nlisten = "udp:5"\nmode = "udp"\nto = "secure"\n'
+            + '[listener.f]\nlisten = "udp:6"\nmode = "udp"\nto = "web"\nlimits = { fields = 1 }\n'
+            + '[listener.g]\nlisten = "udp:7"\nmode = "udp"\n'
+            + '[listener.h]\nlisten = "udp:8"\nmode = "udp"\nto = "web"\nudp = { one_way = true, responses = 1 }\n',
+            ("upstream.secure.tls", 'listener "e"'),
+            ("listener.a.listen", '"tcp:1" in mode "udp"'),
+            ("listener.b.listen", '"udp:2" in mode "http"'),
+            ("listener.c.buffer", 'mode "udp" never reads'),
+            ("listener.c.tls", 'mode "udp" never reads'),
+            ("listener.c.timeouts", 'mode "udp" never reads'),
+            ("listener.d.udp", 'mode "tcp" never reads'),
+            ("listener.f.limits", 'a table that mode "udp"'),
+            ("listener.g", "sends nowhere"),
+            ("listener.h.udp.responses", 'beside "one_way"'),
+        )
+
     def test_no_target(self) -> None:
         """A listener sends somewhere: by "to", or in mode http by a route."""
         self.check(

@@ -9,5 +9,6 @@ from balancer.health.probes.expect import EXPECT
 from balancer.health.probes.http import HTTP
 from balancer.health.probes.tcp import TCP
 from balancer.health.probes.tls import TLS
+from balancer.health.probes.udp import UDP
 
-__all__ = ["AGENT", "EXPECT", "HTTP", "TCP", "TLS"]
+__all__ = ["AGENT", "EXPECT", "HTTP", "TCP", "TLS", "UDP"]

@@ -74,6 +74,8 @@ MODULES = (
     "balancer.tcp.opening",
     "balancer.tcp.passthrough",
     "balancer.tcp.side",
+    "balancer.udp.forwarder",
+    "balancer.udp.session",
 )
 """What each request or connection runs through. Not in it: what pydantic reads, what subclasses Twisted's own classes,
 enums whose members have attributes, and what runs once a second or less."""

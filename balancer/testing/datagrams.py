@@ -4,6 +4,8 @@ Each is ended by the context manager that started it. A port that was free is us
 come back at its place.
 """
 
+import contextlib
+import random
 import socket
 import subprocess
 import threading
@@ -16,10 +18,18 @@ LOOK = 0.05
 """Seconds between looks whether the server is to end."""
 
 
-def free_udp_port(host: str = "127.0.0.1") -> int:
-    """A loopback port where no datagram is heard now."""
-    with _bound(host, 0) as probe:
-        return int(probe.getsockname()[1])
+OUT_OF_THE_WAY = (10000, 32000)
+"""Ports that no system gives to whoever asks for any (Linux begins at 32768): one that is free stays free longer, also
+while a server at it is started again."""
+
+
+def free_udp_port() -> int:
+    """A port of 127.0.0.1 that nobody has now, neither for datagrams nor for streams."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(*OUT_OF_THE_WAY)
+        with contextlib.suppress(OSError), _bound("127.0.0.1", port), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -28,13 +28,13 @@ from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core import selection
 from balancer.core.forwarded import random_ids
-from balancer.core.health import CheckSettings
 from balancer.core.model import AdminState, Backend
 from balancer.core.record import ConnectionRecord
 from balancer.core.route_spec import RouteSpec
 from balancer.discovery.names import Names
 from balancer.discovery.resolver import SystemResolver, make_resolver
 from balancer.errors import AccessLogError, ListenError
+from balancer.health.agent_stream import PLUGIN as AGENT_PLUGIN
 from balancer.health.monitor import Monitor
 from balancer.http.resource import ProxyResource
 from balancer.interfaces import IProbePlugin, ISelectorPlugin
@@ -63,10 +63,10 @@ DRAIN_LOOK = 0.05
 
 
 def vocabulary() -> Vocabulary:
-    """What the plugins of this installation add to the configuration: probes and selectors."""
-    found = {name: plugin.settings for name, plugin in every(IProbePlugin).items()}
+    """What the plugins of this installation add to the configuration: probes and selectors. (Agents are asked beside a
+    check, by a table of their own.)"""
     return Vocabulary(
-        checks={name: settings for name, settings in found.items() if issubclass(settings, CheckSettings)},
+        checks={name: plugin.settings for name, plugin in every(IProbePlugin).items() if name != AGENT_PLUGIN},
         selectors=lambda text: selection.check(text, partial(named, ISelectorPlugin)),
     )
 

@@ -83,6 +83,17 @@ class Case(SynchronousTestCase):
 class LifeTests(Case):
     """Start and stop."""
 
+    def test_an_agent_is_no_check(self) -> None:
+        """It has a table of its own, and stands beside the check."""
+        self.assertNotIn("agent", vocabulary().checks)
+        text = TWO_DOORS.replace("check = {", "agent = { port = 9777 }\ncheck = {")
+        service = self.start(text)
+        self.reactor.advance(0.2)
+        self.assertEqual(sorted({connect[1] for connect in self.reactor.tcpClients}), [80, 9777])
+        self.assertEqual(len(service.monitor.agents.streams), 2)
+        self.successResultOf(service.reload(self.configuration(TWO_DOORS)))
+        self.assertEqual(service.monitor.agents.streams, {})
+
     def test_it_is_a_service(self) -> None:
         """It provides IService, and building it opens nothing."""
         self.reactor = Memory()

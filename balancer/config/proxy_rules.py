@@ -11,7 +11,7 @@ from balancer.core.policies import PoolPolicy
 INSIDE = ("ssl", "tls", "txsni", "haproxy")
 """Kinds of endpoints behind which no header arrives: TLS of their own begins before it, or they take it themselves."""
 
-STREAMS = frozenset({"tcp", "http"})
+STREAMS = frozenset({"tcp", "http", "tls-passthrough"})
 """Modes in which the balancer itself accepts connections and makes others."""
 
 
@@ -30,7 +30,7 @@ def _taken(path: Path, listener: ListenerConfig) -> Iterator[Mistake]:
     key: Path = (*path, "accept_proxy")
     if listener.mode not in STREAMS:
         found = f"PROXY protocol headers in mode {shown(listener.mode)}, which never sees them"
-        allowed = 'nothing, or a listener of mode "tcp" or "http"'
+        allowed = 'nothing, or a listener of mode "tcp", "http" or "tls-passthrough"'
         yield Mistake(path=key, found=found, allowed=allowed, about=(key, (*path, "mode")))
     kind = place(listener.listen).kind
     if kind in INSIDE:

@@ -111,10 +111,10 @@ class Guard:
         return Visit(self, found)
 
     def stop(self) -> None:
-        """Nobody is refused any more: tell the log what it does not know yet."""
+        """The listener is closed, perhaps for a while: tell the log what it does not know yet, and wait for nothing."""
+        self._tell()
+        self._told.clear()
         if self._telling is not None:
-            self._telling.cancel()
-            self._tell()
             self._telling.cancel()
 
     # -- the log -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -114,7 +115,7 @@ class AgentTests(SynchronousTestCase):
         """The script."""
         script = self.directory / "agent.py"
         script.write_text(AGENT)
-        words = ["python3", str(script), str(self.words), str(self.port)]
+        words = [sys.executable, str(script), str(self.words), str(self.port)]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         self.assertEqual(process.stdout.readline(), "ready\n")

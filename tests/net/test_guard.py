@@ -67,6 +67,9 @@ class GuardTests(SynchronousTestCase):
         guard.refuses("10.0.0.9")
         guard.stop()
         self.assertIn("refused 1 more", self.said()[-1])
+        guard.refuses("10.0.0.9")
+        self.assertEqual(len(self.said()), 5)
+        guard.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_lifetime(self) -> None:

@@ -290,7 +290,7 @@ class BytesTests(PassthroughTestCase):
         with socket.create_connection(balancer.addresses["tls"], PATIENCE) as client:
             client.sendall(real("a.example")[:200])
             self.assertRaises(ConnectionResetError, client.recv, 1)
-        self.assertIn("not whole within 0.3 s (200 bytes", str(self.record(balancer, "client_tls_failed")["reason"]))
+        self.assertIn("not whole within 0.3 s", str(self.record(balancer, "client_tls_failed")["reason"]))
 
     def test_above_the_limit(self) -> None:
         """A ClientHello above ``max_client_hello`` is refused with an alert."""

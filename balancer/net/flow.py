@@ -122,7 +122,7 @@ def peer_name(transport: ITCPTransport) -> tuple[str, int] | None:
     if own is not None:
         name: tuple[str, int] | None = own()
         return name
-    address = transport.getPeer()
+    address: object = transport.getPeer()  # declared as an IP address, which it need not be: who compiles believes it
     return (address.host, address.port) if isinstance(address, IPv4Address | IPv6Address) else None
 
 

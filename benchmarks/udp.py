@@ -1,6 +1,6 @@
 """What a datagram costs: CPU per question and answer through the UDP listener, beside nginx's stream module.
 
-    python benchmarks/udp.py [--seconds 4] [--rounds 3] [--reactors default,epoll] [--dry]
+    python benchmarks/udp.py [--seconds 4] [--rounds 3] [--reactors default,epoll] [--compiled PATH] [--dry]
 
 64 clients each send a datagram and wait for the echo of it, again and again. In the case `sessions` each is one session
 for good; in `queries` each answer ends its session and the next datagram begins one, as with DNS. The rounds interleave
@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4, help="of each run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reactors", default="default,epoll", help="ours with each of these (twistd --reactor)")
+    parser.add_argument("--compiled", type=Path, help="twistd of an environment with the compiled wheel")
     parser.add_argument("--dry", action="store_true", help="print, and leave the README as it is")
     parser.add_argument("--origin", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--load", type=int, nargs=2, help=argparse.SUPPRESS)
@@ -53,7 +54,7 @@ def main() -> int:
     with Lab() as lab:
         lab.start([sys.executable, __file__, "--origin"], ORIGIN_PORTS[0], LOAD_CPU)
         for case in CASES:
-            running = {name: make() for name, make in subjects(lab, case, arguments.reactors)}
+            running = {name: make() for name, make in subjects(lab, case, arguments)}
             for size in SIZES:
                 samples: dict[str, list[tuple[float, float, float]]] = {name: [] for name in running}
                 for _ in range(arguments.rounds):
@@ -78,13 +79,18 @@ def main() -> int:
                     )
                     print(*rows[-1], sep="  ", flush=True)
     if not arguments.dry:
-        publish("udp", f"- balancer: {build()}\n\n{table(HEAD, rows)}")
+        builds = f"- balancer: {build()}\n"
+        if arguments.compiled:
+            builds += f"- compiled: {build(arguments.compiled)}\n"
+        publish("udp", f"{builds}\n{table(HEAD, rows)}")
     return 0
 
 
-def subjects(lab: Lab, case: str, reactors: str) -> list[tuple[str, Callable[[], Running]]]:
+def subjects(lab: Lab, case: str, arguments: argparse.Namespace) -> list[tuple[str, Callable[[], Running]]]:
     """Who is measured, and how each is started."""
-    ours = [(f"balancer ({name})", partial(balancer, lab, case, name)) for name in reactors.split(",")]
+    ours = [(f"balancer ({name})", partial(balancer, lab, case, name)) for name in arguments.reactors.split(",")]
+    if arguments.compiled:
+        ours.append(("compiled", partial(balancer, lab, case, "default", arguments.compiled)))
     return [("nginx", partial(nginx, lab, case)), *ours]
 
 
@@ -103,7 +109,7 @@ stream {{ upstream u {{ {servers} }}
     return lab.start(["nginx", "-c", lab.write(f"nginx-{port}.conf", text)], port)
 
 
-def balancer(lab: Lab, case: str, reactor: str) -> Running:
+def balancer(lab: Lab, case: str, reactor: str, twistd: Path = TWISTD) -> Running:
     """Ours, everything on: checks, limits, the access log to a file."""
     port = lab.port()
     servers = ", ".join(f'"{origin}"' for origin in ORIGINS)
@@ -126,7 +132,7 @@ path = "{lab.dir / str(port)}.access"
 """
     words = [] if reactor == "default" else ["--reactor", reactor]
     file = lab.write(f"{port}.toml", text)
-    return lab.start([TWISTD, "-n", "--pidfile=", *words, "balancer", "--config", file], port)
+    return lab.start([twistd, "-n", "--pidfile=", *words, "balancer", "--config", file], port)
 
 
 def load(subject: Running, size: int, seconds: float) -> tuple[float, float, float]:

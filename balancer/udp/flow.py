@@ -38,12 +38,12 @@ class Flow:
         self._member = member
         self._socket: socket.socket | None = sock
         self._started = self._heard = forwarder.timers.seconds()
+        forwarder.watch.add(self)
         self._timer: Timer = forwarder.timers.schedule(settings.policy.idle, self._quiet)
         self.record = SessionRecord(forwarder.wall(), settings.name)
         self.record.upstream = forwarder.upstream.name
         self.record.backend = member.backend.address
         self.record.attempts = 1
-        forwarder.watch.add(self)
 
     def __repr__(self) -> str:
         return f"<Flow to {self.record.backend} datagrams={self.record.datagrams_in}>"
@@ -148,13 +148,16 @@ def send_one_way(forwarder: "UdpForwarder", flows: dict[Backend, Flow], data: by
 
 def _begin(forwarder: "UdpForwarder", lease: Lease) -> Flow | Drop:
     policy, backend = forwarder.settings.policy, lease.backend
+    sock: socket.socket | None = None
     try:
         sock = forwarder.connect(backend.host, backend.port, (policy.receive_buffer, policy.send_buffer))
+        return Flow(forwarder, lease.member, sock)
     except OSError as error:
+        if sock is not None:
+            sock.close()
         blame = not ours(error)
         lease.release(Outcome.CONNECT_FAILED if blame else Outcome.UNUSED, forwarder.timers.seconds())
         return Drop.UNREACHABLE if blame else Drop.NO_SOCKET
-    return Flow(forwarder, lease.member, sock)
 
 
 def _outcome(error: OSError) -> Outcome:

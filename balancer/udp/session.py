@@ -6,7 +6,7 @@ with it, so another one gets it. It never merges, splits or looks into datagrams
 """
 
 import socket
-from errno import EAGAIN, ECONNREFUSED, EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM
+from errno import EAGAIN, ECONNREFUSED, EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ENOSPC
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 READS = 16
 """Answers read of one session in one turn: the others have theirs, and what is left comes in the next."""
 
-_OURS = frozenset((EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM))
-"""Why there is no socket, where no backend is to blame: descriptors, memory, local ports (EAGAIN of connect(2))."""
+_OURS = frozenset((EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC))
+"""Why there is no socket, where no backend is to blame: descriptors, memory, local ports (EAGAIN of connect(2)),
+watches of epoll (ENOSPC, epoll_ctl(2))."""
 
 
 class Session:
@@ -158,13 +159,14 @@ class Session:
         try:
             buffers = policy.receive_buffer, policy.send_buffer
             self._socket = self._forwarder.connect(backend.host, backend.port, buffers)
+            self._forwarder.watch.add(self)
         except OSError as error:
+            self._close()
             self.record.note(f"{backend.address}: {error.strerror}")
             blame = not ours(error)
             lease.release(Outcome.CONNECT_FAILED if blame else Outcome.UNUSED, self._forwarder.timers.seconds())
             return Drop.UNREACHABLE if blame else Drop.NO_SOCKET
         self._lease = lease
-        self._forwarder.watch.add(self)
         try:
             self._socket.send(data)
         except OSError as error:

@@ -63,8 +63,11 @@ class FakeWatch:
     def __init__(self) -> None:
         self.readers: dict[int, Readable] = {}
         self.closed = False
+        self.trouble: deque[OSError] = deque()  # raised by the next additions, one each
 
     def add(self, reader: Readable) -> None:
+        if self.trouble:
+            raise self.trouble.popleft()
         self.readers[reader.fileno()] = reader
 
     def remove(self, descriptor: int) -> None:

@@ -1,7 +1,7 @@
 """Datagrams that go one way."""
 
 from dataclasses import replace
-from errno import EAGAIN, ECONNREFUSED, EMFILE, ENETUNREACH
+from errno import EAGAIN, ECONNREFUSED, EMFILE, ENETUNREACH, ENOSPC
 
 from balancer.core.datagrams import Drop, UdpPolicy
 from balancer.core.policies import OutlierPolicy, UpstreamPolicy
@@ -84,6 +84,14 @@ class FlowTests(StageTestCase):
         self.forwarder.received(b"x", ALICE)
         self.assertEqual(self.forwarder.drops.counts[Drop.INTERNAL], 1)
         self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_no_watch(self) -> None:
+        """Where the socket cannot be watched it is closed again, and nothing is left behind."""
+        self.watch.trouble.append(trouble(ENOSPC))
+        self.forwarder.received(b"x", ALICE)
+        self.assertEqual(self.forwarder.drops.counts[Drop.NO_SOCKET], 1)
+        self.assertEqual((self.sockets[0].fileno(), self.upstream.active, len(self.timers)), (-1, 0, 0))
+        self.assertEqual(self.forwarder.connections, 0)
 
     def test_drain(self) -> None:
         """A listener that closes waits for nothing."""

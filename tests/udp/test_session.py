@@ -1,6 +1,6 @@
 """One client and one backend: what ends a session, what an error means, what is told of it."""
 
-from errno import EAGAIN, ECONNREFUSED, EHOSTUNREACH, EMFILE, EMSGSIZE, ENETUNREACH
+from errno import EAGAIN, ECONNREFUSED, EHOSTUNREACH, EMFILE, EMSGSIZE, ENETUNREACH, ENOSPC
 from os import strerror
 
 from balancer.core.datagrams import Drop
@@ -254,6 +254,13 @@ class DropTests(StageTestCase):
         self.forwarder.received(b"question", ALICE)
         self.assertEqual(self.forwarder.drops.counts[Drop.NO_SOCKET], 1)
         self.assertEqual(([member.backend.failures for member in self.upstream.members], self.sockets), ([0, 0, 0], []))
+
+    def test_no_watch(self) -> None:
+        """The same where its socket cannot be watched: it is closed again."""
+        self.watch.trouble.append(trouble(ENOSPC))
+        self.forwarder.received(b"question", ALICE)
+        self.assertEqual(self.forwarder.drops.counts[Drop.NO_SOCKET], 1)
+        self.assertEqual((self.sockets[0].fileno(), self.sockets[0].sent, self.upstream.active), (-1, [], 0))
 
     def test_no_backend(self) -> None:
         """Without a backend a datagram is dropped."""

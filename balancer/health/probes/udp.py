@@ -42,8 +42,8 @@ class _Question:
         """
         if wait is not None:
             self._patience = self._reactor.callLater(wait, self._finish, None)
-        self._watch.add(self)
         try:
+            self._watch.add(self)
             self._socket.send(data)
         except OSError as error:
             self._fail(error)

@@ -15,6 +15,9 @@ BALANCE = "random(2)"
 TCP_BALANCE = "leastconn"
 """TCP connections live long and unequally; what counts is how many are open."""
 
+NAT_BALANCE = "roundrobin"
+"""The kernel does not know how many connections are open; of what it can do, turns are the most even."""
+
 
 def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configuration:
     """The configuration with every ``balance`` a name, and every check of the class its ``type`` has.
@@ -37,7 +40,9 @@ def default_balances(configuration: Configuration) -> dict[str, str]:
     for listener in configuration.listener.values():
         for name in listener.upstreams:
             modes.setdefault(name, set()).add(listener.mode)
-    return {name: TCP_BALANCE if modes.get(name) == {"tcp"} else BALANCE for name in configuration.upstream}
+    by_mode = {"tcp": TCP_BALANCE, "nat": NAT_BALANCE}
+    sole = {name: next(iter(found)) for name, found in modes.items() if len(found) == 1}
+    return {name: by_mode.get(sole.get(name, ""), BALANCE) for name in configuration.upstream}
 
 
 def _completed(upstream: UpstreamConfig, balance: str, vocabulary: Vocabulary) -> UpstreamConfig:

@@ -1,6 +1,6 @@
 """Where a listener listens, as text: Twisted's endpoint descriptions, checked before anything opens.
 
-Only the grammar and the kinds that Twisted has built in are known here; a kind of a plugin passes, and Twisted looks
+Only the grammar, Twisted's own kinds and ours for UDP are known here; a kind of a plugin passes, and Twisted looks
 at it when the listener opens. It never opens anything.
 Source: ``twisted.internet.endpoints.serverFromString``.
 """
@@ -21,10 +21,15 @@ _OPTIONS = {
     "ssl": (
         "port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters",
     ),
+    "udp": ("port", "interface"),
+    "udp6": ("port", "interface"),
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index", "name"),
 }  # fmt: skip
-_POSITIONAL = {"tcp": 1, "tcp6": 1, "ssl": 1, "unix": 1, "systemd": 0}
+_POSITIONAL = {"tcp": 1, "tcp6": 1, "ssl": 1, "udp": 1, "udp6": 1, "unix": 1, "systemd": 0}
+
+DATAGRAMS = ("udp", "udp6")
+"""Kinds of ours, which Twisted has no endpoints for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Place:
     """Where a listener listens, as far as it can be told from the text.
 
     :ivar kind: ``tcp``, ``tcp6``, ``ssl``, ``unix`` and so on
-    :ivar port: the TCP port; 0 where the system chooses, or there is none.
+    :ivar port: the TCP or UDP port; 0 where the system chooses, or there is none.
     :ivar address: interface or path; empty for every interface.
     """
 
@@ -46,11 +51,18 @@ class Place:
             return self == other
         if not self.port or self.port != other.port or self._family != other._family:
             return False
+        if self.datagrams is not other.datagrams:
+            return False
         return self.address == other.address or "" in (self.address, other.address)
 
     @property
+    def datagrams(self) -> bool:
+        """Whether it is a port of UDP."""
+        return self.kind in DATAGRAMS
+
+    @property
     def _family(self) -> int:
-        return 6 if self.kind == "tcp6" or ":" in self.address else 4
+        return 6 if self.kind in ("tcp6", "udp6") or ":" in self.address else 4
 
 
 def place(description: str) -> Place:

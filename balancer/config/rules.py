@@ -6,6 +6,7 @@ Each rule is a function from a configuration to mistakes. Nothing here looks at 
 from collections.abc import Callable, Collection, Iterator
 
 from balancer.config.listen import Place, place
+from balancer.config.nat_rules import kernel_forwards
 from balancer.config.problems import Mistake
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.wording import Path, nearest, shown
@@ -72,24 +73,24 @@ def _targets(configuration: Configuration) -> Iterator[Mistake]:
     for name, listener in configuration.listener.items():
         path: Path = ("listener", name)
         keys: tuple[Path, ...] = tuple((*path, key) for key in ("to", "route", "mode"))
-        if listener.mode == "tcp" and listener.route:
-            yield Mistake(
-                path=(*path, "route"), found='routes in mode "tcp"', allowed='"to", or mode = "http"', about=keys
-            )
-        elif listener.mode == "tcp" and (unread := _of_http_only(listener)):
+        by_content = listener.mode == "http"
+        if not by_content and listener.route:
+            found = f"routes in mode {shown(listener.mode)}"
+            yield Mistake(path=(*path, "route"), found=found, allowed='"to", or mode = "http"', about=keys)
+        elif not by_content and (unread := _of_http_only(listener)):
             yield Mistake(
                 path=(*path, unread),
-                found='a table that mode "tcp", which does not look into the bytes, never reads',
+                found=f"a table that mode {shown(listener.mode)}, which does not look into the bytes, never reads",
                 allowed='nothing, or mode = "http"',
                 about=((*path, unread), (*path, "mode")),
             )
-        elif not listener.to and (listener.mode == "tcp" or not listener.route):
-            allowed = '"to" with the name of an upstream' + ' or "route"' * (listener.mode == "http")
+        elif not listener.to and not (by_content and listener.route):
+            allowed = '"to" with the name of an upstream' + ' or "route"' * by_content
             yield Mistake(path=path, found="a listener that sends nowhere", allowed=allowed, about=keys)
 
 
 def _of_http_only(listener: ListenerConfig) -> str:
-    """The first key that says something and means nothing in mode tcp."""
+    """The first key that says something and means something in mode http only."""
     if listener.limits != HttpLimits():
         return "limits"
     return "forwarded" if listener.forwarded != ForwardedPolicy() else ""
@@ -192,4 +193,13 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
         )
 
 
-_RULES: tuple[Rule, ...] = (_targets, _secured, _ports, _servers, _probed_addresses, _reachable_routes, _ordered_times)
+_RULES: tuple[Rule, ...] = (
+    _targets,
+    _secured,
+    _ports,
+    _servers,
+    _probed_addresses,
+    _reachable_routes,
+    _ordered_times,
+    kernel_forwards,
+)

@@ -23,6 +23,7 @@ from balancer.core.access_log import AccessLogSettings
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
+from balancer.core.nat_policy import NatPolicy, NatSettings
 from balancer.core.policies import PoolPolicy, UpstreamPolicy
 from balancer.core.resolving import ResolvePolicy
 from balancer.core.route_spec import RouteSpec
@@ -162,7 +163,8 @@ class UpstreamConfig(UpstreamPolicy):
         AfterValidator(_balance),
         Doc(
             "How a server is picked, for example `random(2)`, `leastconn`, `hdr(x-tenant) or leastconn`; empty takes "
-            "`random(2)`, or `leastconn` where only listeners of mode tcp use the upstream."
+            "`random(2)`, or `leastconn` where only listeners of mode tcp use the upstream, `roundrobin` where only "
+            "those of mode nat do (which can do `roundrobin`, `random` and `source`)."
         ),
     ] = ""
     hash_type: Annotated[Literal["ring", "maglev"], Doc("How selectors that hash spread their keys.")] = "ring"
@@ -198,7 +200,9 @@ class ListenerConfig:
         Written(ALLOWED),
         Doc('A Twisted endpoint description: `"tcp:8080"`, `"tcp:80:interface=127.0.0.1"`, ...'),
     ]
-    mode: Annotated[Literal["tcp", "http"], Doc("What the listener speaks.")] = "http"
+    mode: Annotated[Literal["tcp", "http", "nat"], Doc("What the listener speaks; with nat the kernel forwards.")] = (
+        "http"
+    )
     tls: Annotated[ListenerTls | None, Doc("TLS to the clients, ended here; absent for none.")] = None
     to: Annotated[
         str, Doc("The upstream that gets what no route matches; empty, with routes, answers the rest with 404.")
@@ -212,6 +216,7 @@ class ListenerConfig:
     timeouts: Annotated[ClientTimeouts, Doc("How long its clients are waited for.")] = field(
         default_factory=ClientTimeouts
     )
+    nat: Annotated[NatSettings, Doc("How the kernel forwards, for mode nat.")] = field(default_factory=NatSettings)
     limits: Annotated[HttpLimits, Doc("What a request may weigh, for mode http.")] = field(default_factory=HttpLimits)
     forwarded: Annotated[
         ForwardedPolicy, Doc("What servers are told about the client, and whom we believe about it, for mode http.")
@@ -252,6 +257,9 @@ class Configuration:
         default_factory=ResolvePolicy
     )
     drain: Annotated[SecondsOrZero, Doc("Seconds a shutdown waits for what is in flight; 0 for none.")] = 30.0
+    nat: Annotated[NatPolicy, Doc("The table of the kernel's firewall that listeners of mode nat share.")] = field(
+        default_factory=NatPolicy
+    )
     splices: Annotated[
         CountOrZero, Doc("Directions moved by the kernel at one time, each with a pipe and four descriptors.")
     ] = SPLICES

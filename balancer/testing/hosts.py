@@ -74,12 +74,15 @@ class Hosts:
     """The hosts, as a context manager.
 
     :param servers: how many.
+    :param command: what each runs: a program that prints ``ready``, is given the server's number and :data:`PORT`, and
+        is :data:`SERVER` where nothing is said.
     :ivar name: what the namespaces' names begin with; ``NAME-b`` is the balancer's, ``NAME-c`` the client's.
     """
 
     _serial = 0
 
-    def __init__(self, servers: int = 3) -> None:
+    def __init__(self, servers: int = 3, command: Sequence[str] = (sys.executable, "-c", SERVER)) -> None:
+        self.command = command
         Hosts._serial += 1
         self.name = f"tb{os.getpid()}x{Hosts._serial}"
         self.servers = servers
@@ -122,7 +125,7 @@ class Hosts:
 
     def start(self, number: int) -> None:
         """Start a server, and wait until it serves."""
-        command = [*self.within(str(number)), sys.executable, "-c", SERVER, str(number), str(PORT)]
+        command = [*self.within(str(number)), *self.command, str(number), str(PORT)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._running[number] = process
         assert process.stdout is not None

@@ -47,7 +47,7 @@ class NatTable:
 
     :param policy: its name, and what becomes of it.
     :param nft: the tool; one for the reactor where none is given.
-    :param ask: why the kernel cannot do it, empty where it can; waits for the answer.
+    :param ask: why the kernel cannot do it, empty where it can; waits for the answer. It is asked where none is given.
     :ivar applied: what the kernel has; ``None`` where that is not known, before the first transaction.
     :ivar lag: seconds from the change to the end of the transaction that brought it to the kernel, of the last one.
     :ivar transactions: how many the kernel took.
@@ -60,7 +60,7 @@ class NatTable:
         reactor: Any,
         policy: NatPolicy,
         nft: Nft | None = None,
-        ask: Callable[[NatPolicy], str] = ability.inability,
+        ask: Callable[[NatPolicy], str] | None = None,
     ) -> None:
         self.policy = policy
         self.applied: Ruleset | None = None
@@ -68,7 +68,7 @@ class NatTable:
         self.transactions = 0
         self._reactor = reactor
         self._nft = nft or Nft(reactor, policy.timeout)
-        self._ask = ask
+        self._ask = ask or ability.inability
         self._able = False
         self._entries: dict[str, Entry] = {}
         self._old_tables: set[str] = set()

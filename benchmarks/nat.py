@@ -129,10 +129,11 @@ def origin(directory: Path, gib: int) -> list[str]:
 
 def measured(hosts: Hosts, directory: Path, arguments: argparse.Namespace) -> dict[str, list[Sample]]:
     """All rounds."""
-    hosts.run("c", "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_tw_reuse=1")
+    hosts.switch("c", "net/ipv4/ip_local_port_range", "1024 65535")
+    hosts.switch("c", "net/ipv4/tcp_tw_reuse", "1")
     hosts.run("b", "nft", "-f", "-", text=STATIC)
     # Closed connections leave the table at once, or the second round would find it full of those of the first.
-    hosts.run("b", "sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1")
+    hosts.switch("b", "net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")
     (directory / "haproxy.cfg").write_text(HAPROXY)
     (directory / "ours.toml").write_text(OURS)
     pinned = [*hosts.within("b"), "taskset", "-c", PROXY_CPU]

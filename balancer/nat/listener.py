@@ -97,6 +97,12 @@ class NatListener:
 
     # -- for the table -------------------------------------------------------------------------------------------
 
+    @property
+    def ready(self) -> bool:
+        """Whether its servers are known, and each was judged."""
+        members = self._upstream.members
+        return bool(members) and not any(member.backend.waits for member in members)
+
     def wanted(self) -> Translation:
         """What the kernel is to do, by the members and verdicts of now."""
         made_from = (self._upstream, self._upstream.revision, self.config, self._balance)

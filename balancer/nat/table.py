@@ -19,10 +19,14 @@ from balancer.errors import NatError
 from balancer.nat import ability
 from balancer.nat.counts import counts, refused, traffic
 from balancer.nat.nft import Nft
-from balancer.nat.rendering import Command, change, listing, removal, replacement
+from balancer.nat.rendering import change, listing, removal, replacement
 
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds until what the kernel refused is tried again; twice as long each time, up to the second."""
+
+ADOPTION, LOOK = 5.0, 0.2
+"""Seconds for which rules that were left behind serve on at a start, while servers are resolved and probed, at most;
+and how often it is looked whether they are. Two probes at their default timeout are 4 s."""
 
 Place = tuple[str, int]
 """Host and port of a server."""
@@ -34,6 +38,10 @@ class Entry(Protocol):
     @property
     def name(self) -> str:
         """The listener's."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it knows its servers."""
 
     def wanted(self) -> Translation:
         """What the kernel is to do for it now. Asked often: cheap where nothing changed."""
@@ -78,6 +86,7 @@ class NatTable:
         self._stopped = False
         self._retry = FIRST_RETRY
         self._problem = ""
+        self._adopted_until: float | None = None
         self._waiting: list[Deferred[None]] = []
         self._reading = LoopingCall(self._read)
         self._reading.clock = reactor
@@ -185,6 +194,10 @@ class NatTable:
         wanted = Ruleset(self.policy.table, tuple(entry.wanted() for _, entry in sorted(self._entries.items())))
         problem: NatError | None = None
         try:
+            if await self._adopts():
+                self._since, self._waiting = since, [*waiting, *self._waiting]
+                self._soon(LOOK)
+                return
             if wanted != self.applied:
                 await self._apply(wanted)
                 self._told(wanted, since)
@@ -198,6 +211,23 @@ class NatTable:
             waiter.errback(problem) if problem is not None else waiter.callback(None)
         if problem is None and (self._since is not None or self._waiting):
             self._finish_or_go_on()
+
+    async def _adopts(self) -> bool:
+        """Whether rules that a stop or a crash left serve on: they know better than we do who is up, as yet."""
+        if self.transactions or self._stopped or all(entry.ready for entry in self._entries.values()):
+            return False
+        now: float = self._reactor.seconds()
+        if self._adopted_until is None:
+            self._adopted_until = now + ADOPTION if await self._left() else now
+        return now < self._adopted_until
+
+    async def _left(self) -> dict[str, tuple[int, int]]:
+        """The counters of a table that was left behind; none where there is no table, which is the usual case. What
+        else is wrong the transaction will tell."""
+        try:
+            return counts(await self._nft.run(listing(self.policy.table)))
+        except NatError:
+            return {}
 
     def _finish_or_go_on(self) -> None:
         if not self._stopped:
@@ -218,18 +248,11 @@ class NatTable:
                 self.log.warn("the table is not what it was left as, and is made anew: {why}", why=str(error))
         self.applied = None
         old = [command for table in sorted(self._old_tables) for command in removal(table)]
-        commands = await self._replacement(wanted) if wanted.translations else removal(wanted.table)
+        # Counters of a table that was left behind, or that does not fit, go on.
+        commands = replacement(wanted, await self._left()) if wanted.translations else removal(wanted.table)
         await self._nft.run([*old, *commands])
         self._old_tables.clear()
         self.applied = wanted
-
-    async def _replacement(self, wanted: Ruleset) -> list[Command]:
-        """A new table whose counters go on from what is there: left by a stop that kept it, or by a crash."""
-        try:
-            found = counts(await self._nft.run(listing(wanted.table)))
-        except NatError:
-            found = {}  # there is none, which is the usual case; what else is wrong the transaction will tell
-        return replacement(wanted, found)
 
     def _told(self, wanted: Ruleset, since: float | None) -> None:
         self.transactions += 1

@@ -95,8 +95,8 @@ class Hosts:
                 self.run(host, "ip", "link", "set", "lo", "up")
             for number, host in enumerate(["c", *map(str, range(1, self.servers + 1))]):
                 self._join(host, number)
-            for switch in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
-                self.run("b", "sysctl", "-qw", f"{switch}=1")
+            for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+                self.switch("b", name, "1")
             for number in range(1, self.servers + 1):
                 self.start(number)
         except BaseException:
@@ -122,6 +122,10 @@ class Hosts:
     def run(self, host: str, *command: str, text: str | None = None) -> str:
         """Run a command on a host; what it printed."""
         return _run(*self.within(host), *command, text=text)
+
+    def switch(self, host: str, name: str, value: str) -> None:
+        """Set a switch of a host's kernel, by its path below /proc/sys."""
+        self.run(host, "sh", "-c", f'echo "{value}" >/proc/sys/{name}')
 
     def start(self, number: int) -> None:
         """Start a server, and wait until it serves."""

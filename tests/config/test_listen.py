@@ -20,6 +20,8 @@ class PlaceTests(SynchronousTestCase):
             ("tcp:0", Place("tcp", 0)),
             ("ssl:443:privateKey=k.pem:certKey=c.pem", Place("ssl", 443)),
             (r"unix:/run/a\:b", Place("unix", 0, "/run/a:b")),
+            ("udp:53:interface=127.0.0.1", Place("udp", 53, "127.0.0.1")),
+            ("udp6:53", Place("udp6", 53)),
             ("systemd:domain=INET:index=0", Place("systemd")),
             ("plugin:what=ever", Place("plugin")),
         ):

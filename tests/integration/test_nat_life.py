@@ -212,6 +212,18 @@ class RestartTests(NatCase):
         self.assertEqual(talk.ask()[0], name)
         self.assertEqual(self.hosts.asked("c", VIP, 80, 4), {"1": 2, "2": 2})
 
+    def test_kept_till_known(self) -> None:
+        """What was kept serves on at a start until the servers were probed: one that is down gets nothing meanwhile."""
+        config = '[nat]\non_stop = "keep"\n' + upstream(weighted(1), weighted(2), more=PROBED) + listener()
+        with BalancerProcess(config=config, prefix=self.hosts.within("b")) as first:
+            self.hosts.stop(2)
+            first.wait_for("to 1 of 2 server")
+            first.process.send_signal(signal.SIGTERM)
+            first.process.wait(PATIENCE)
+        process = self.balancer(config)
+        self.assertEqual(self.hosts.asked("c", VIP, 80, 4), {"1": 4})
+        self.assertNotIn("to 2 of 2 server", process.log)
+
     def test_crash(self) -> None:
         """What a crash leaves is replaced, never doubled: connections go on, and so do the counters."""
         config = upstream(weighted(1), weighted(2)) + listener()
@@ -272,7 +284,7 @@ class PrivilegeTests(NatCase):
     def test_check(self) -> None:
         """With the privilege --check is content, leaves nothing behind, and warns where packets are not forwarded."""
         Path("b.toml").write_text(upstream(weighted(1), weighted(2)) + listener())
-        self.hosts.run("b", "sysctl", "-qw", "net.ipv4.ip_forward=0")
+        self.hosts.switch("b", "net/ipv4/ip_forward", "0")
         told = self.hosts.run("b", *twistd(), "balancer", "--check", "--config", os.path.abspath("b.toml"))
         self.assertIn("warning: net.ipv4.ip_forward is off", told)
         self.assertEqual(self.hosts.run("b", "nft", "list", "ruleset"), "")

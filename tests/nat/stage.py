@@ -42,6 +42,7 @@ class FakeNft:
 class FakeEntry:
     """A listener of the table.
 
+    :ivar ready: whether it knows its servers.
     :ivar heard: what it was told of counters.
     """
 
@@ -49,6 +50,7 @@ class FakeEntry:
         self.name = name
         self.entrance = Entrance(name, "tcp", 4, "192.0.2.1", port)
         self.hosts = hosts
+        self.ready = True
         self.heard: list[tuple[dict[Place, Traffic], int]] = []
 
     def wanted(self) -> Translation:

@@ -11,7 +11,7 @@ from balancer.core.nat_policy import NatPolicy
 from balancer.core.traffic import Traffic
 from balancer.errors import NatError
 from balancer.nat.rendering import listing, removal
-from balancer.nat.table import FIRST_RETRY, LAST_RETRY, NatTable
+from balancer.nat.table import ADOPTION, FIRST_RETRY, LAST_RETRY, LOOK, NatTable
 from tests.nat.stage import FakeEntry, FakeNft, counter
 
 
@@ -67,6 +67,45 @@ class TransactionTests(TableCase):
         self.assertIn(
             {"family": "inet", "table": "t", "name": "new/tcp/10.0.0.1/8000", "packets": 7, "bytes": 420}, added
         )
+
+    def test_serves_on(self) -> None:
+        """What was left behind serves on until the servers are known; then it is replaced."""
+        self.entry.ready = False
+        entered = self.table.enter(self.entry)
+        self.turn()
+        self.nft.answer(counter("new/tcp/10.0.0.1/8000", 7, 420))
+        for _ in range(3):
+            self.clock.advance(LOOK)
+        self.assertEqual(self.nft.asked, [])
+        self.entry.ready = True
+        self.table.changed()
+        self.turn()
+        self.nft.answer(counter("new/tcp/10.0.0.1/8000", 7, 420))
+        self.nft.answer()
+        self.successResultOf(entered)
+
+    def test_serves_on_for_a_while(self) -> None:
+        """But not for ever, and not where nothing was left."""
+        self.entry.ready = False
+        self.table.enter(self.entry)
+        self.turn()
+        self.nft.answer(counter("new/tcp/10.0.0.1/8000", 7, 420))
+        self.clock.pump([LOOK] * int(ADOPTION / LOOK - 1))
+        self.assertEqual(self.nft.asked, [])
+        self.clock.pump([LOOK] * 2)
+        self.nft.answer()
+        self.nft.answer()
+        self.assertEqual(self.table.transactions, 1)
+
+    def test_nothing_to_serve_on(self) -> None:
+        """Where nothing was left the rules come at once."""
+        self.entry.ready = False
+        entered = self.table.enter(self.entry)
+        self.turn()
+        self.nft.answer(problem="No such file or directory")
+        self.nft.answer(problem="No such file or directory")
+        self.nft.answer()
+        self.successResultOf(entered)
 
     def test_coalesced(self) -> None:
         """All that happens in a turn is one transaction, and what changes nothing is none."""

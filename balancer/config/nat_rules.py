@@ -32,8 +32,8 @@ def entrance(name: str, listen: str) -> Entrance:
     allowed = '"tcp:80:interface=192.0.2.1", "tcp6:80", "udp:53" and the like, with a port above 0'
     if there.kind not in KINDS or not there.port:
         raise ValueError(allowed)
-    if there.address and not is_literal(there.address):
-        raise ValueError(f"{allowed}; an interface is an IP address")
+    if there.address and ("%" in there.address or not is_literal(there.address)):
+        raise ValueError(f"{allowed}; an interface is an IP address without a zone")
     if not there.address and not there.kind.endswith("6") and "\\:\\:" in listen:
         raise ValueError(f'{allowed}; every address of IPv6 is "{there.kind}6:{there.port}"')
     family = ip_address(there.address).version if there.address else 6 if there.kind.endswith("6") else 4

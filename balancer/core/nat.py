@@ -127,14 +127,20 @@ def translation(entrance: Entrance, settings: NatSettings, draw: Draw, members: 
         and so is what is beyond :data:`MOST_TARGETS`.
     """
     known = suited(entrance.family, members)[:MOST_TARGETS]
-    targets = tuple(Target(entrance.protocol, member.backend.host, member.backend.port) for member in known)
+    targets = tuple(Target(entrance.protocol, canonical(member.backend.host), member.backend.port) for member in known)
     slots = source_slots(known) if draw is Draw.SOURCE else turn_slots(known)
     return Translation(entrance, settings, draw, targets, slots)
 
 
 def suited(family: int, members: Iterable[Member]) -> list[Member]:
-    """The members that have addresses of that family, in order."""
-    return [member for member in members if ip_address(member.backend.host).version == family]
+    """The members that have addresses of that family, in order. One that needs a zone (``fe80::1%eth0``) no rule can
+    name."""
+    return [m for m in members if "%" not in m.backend.host and ip_address(m.backend.host).version == family]
+
+
+def canonical(host: str) -> str:
+    """The address as the kernel knows it: two spellings are one server."""
+    return str(ip_address(host))
 
 
 def turn_slots(members: Sequence[Member]) -> tuple[int, ...]:

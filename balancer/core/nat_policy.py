@@ -37,6 +37,8 @@ def checked_source(text: str) -> str:
     if text in (CLIENT, MASQUERADE):
         return text
     try:
+        if "%" in text:
+            raise ValueError
         return str(ip_address(text))
     except ValueError:
         raise ValueError(f'"{CLIENT}", "{MASQUERADE}", or an IP address of this machine') from None

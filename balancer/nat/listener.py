@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from balancer.config.nat_rules import entrance
 from balancer.config.schema import ListenerConfig
-from balancer.core.nat import MOST_TARGETS, Translation, draw_of, suited, translation
+from balancer.core.nat import MOST_TARGETS, Translation, canonical, draw_of, suited, translation
 from balancer.core.traffic import Traffic
 from balancer.core.upstream import Upstream
 from balancer.errors import ListenError, NatError
@@ -118,7 +118,7 @@ class NatListener:
         self.refused = refused
         for member in self._upstream.members:
             backend = member.backend
-            backend.translated = found.get((backend.host, backend.port), backend.translated)
+            backend.translated = found.get((canonical(backend.host), backend.port), backend.translated)
 
     # -- inside --------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ class _Names:
 
     def without(self, others: "_Names") -> list[tuple[str, str]]:
         kept = set(others.all)
-        return [name for name in self.all if name not in kept]
+        return [name for name in dict.fromkeys(self.all) if name not in kept]
 
 
 def _objects(ruleset: Ruleset, counts: Mapping[str, tuple[int, int]]) -> Iterator[Command]:
@@ -120,7 +120,7 @@ def _rules(ruleset: Ruleset) -> Iterator[Command]:
     table = ruleset.table
     for each in ruleset.translations:
         entrance = each.entrance
-        for target in each.targets:
+        for target in dict.fromkeys(each.targets):
             yield _rule(table, _to(entrance, target), *_translate(target))
         yield _rule(table, _listen(entrance), *_drawing(each))
         arriving = [*_arrived(entrance), {"goto": {"target": _listen(entrance)}}]
@@ -184,7 +184,7 @@ def _hiding(each: Translation) -> Iterator[Expression]:
     # The server first: nft cannot read its own listing back where nothing before the port tells the protocol.
     yield _equal({"meta": {"key": "l4proto"}}, entrance.protocol)
     place = [_field(family, "daddr"), _field("th", "dport")]
-    servers = [{"concat": [target.host, target.port]} for target in each.targets]
+    servers = [{"concat": [target.host, target.port]} for target in dict.fromkeys(each.targets)]
     yield _equal({"concat": place}, {"set": servers})
     yield {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
     if entrance.address:

@@ -16,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
@@ -55,6 +56,7 @@ PORT = 8000
 """Of every server: they are alone in their networks."""
 
 
+@cache
 def unavailable() -> str:
     """Why there can be no hosts here; empty where there can."""
     if os.geteuid() != 0:

@@ -48,7 +48,8 @@ class NatRuleTests(SynchronousTestCase):
 
     def test_places(self) -> None:
         """No rule can name a port of the system's choice, a path, or a TLS endpoint."""
-        for listen in ("tcp:0", "unix:/run/x", "ssl:443", "tcp:80:interface=\\\\:\\\\:", "tcp:80:interface=eth0"):
+        for listen in ("tcp:0", "unix:/run/x", "ssl:443", "tcp:80:interface=\\\\:\\\\:", "tcp:80:interface=eth0",
+                       "tcp6:80:interface=fe80\\\\:\\\\:1%eth0"):  # fmt: skip
             (problem,) = problems(UPSTREAM + LISTENER.replace("tcp:80", listen))
             self.assertEqual((problem.key, "tcp6:80" in problem.allowed), ("listener.web.listen", True))
         self.assertEqual(entrance("a", "udp6:53"), Entrance("a", "udp", 6, "", 53))

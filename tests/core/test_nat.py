@@ -140,6 +140,14 @@ class TranslationTests(SynchronousTestCase):
         self.assertEqual([str(target) for target in six.targets], ["[fd00::1]:80/udp"])
         self.assertEqual(Ruleset("t", (four, six)).targets, (*four.targets, *six.targets))
 
+    def test_spellings(self) -> None:
+        """Two spellings of an address are one server, and an address with a zone, which no rule can name, is none:
+        else the kernel would refuse the rules of every listener."""
+        listed = [member("fd00::1"), member("FD00:0::1"), member("fe80::1%eth0")]
+        made = translation(Entrance("b", "tcp", 6, "", 80), NatSettings(), Draw.RANDOM, listed)
+        self.assertEqual([target.host for target in made.targets], ["fd00::1", "fd00::1"])
+        self.assertEqual(len(Ruleset("t", (made,)).targets), 1)
+
     def test_equal(self) -> None:
         """What says the same is equal, so that nothing is sent to the kernel for it."""
         entrance = Entrance("a", "tcp", 4, "10.0.0.9", 80)
@@ -166,8 +174,9 @@ class SettingsTests(SynchronousTestCase):
         """Two words or an address."""
         self.assertEqual([checked_source(text) for text in ("client", "masquerade", "FD00::1")],
                          ["client", "masquerade", "fd00::1"])  # fmt: skip
-        with self.assertRaisesRegex(ValueError, "masquerade"):
-            checked_source("eth0")
+        for text in ("eth0", "fe80::1%eth0"):
+            with self.assertRaisesRegex(ValueError, "masquerade"):
+                checked_source(text)
 
     def test_table(self) -> None:
         """A name that nft reads back."""

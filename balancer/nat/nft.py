@@ -1,7 +1,8 @@
 """Runs ``nft``: one transaction of JSON in, its answer out, never more than a limit of either time or bytes.
 
-The reactor is not blocked: :class:`Nft` starts a process of it. Only before anything is served (:func:`run_now`) the
-program waits. It never decides what is run.
+The reactor is not blocked: :class:`Nft` starts a process of it (and so needs a reactor that was run with its signal
+handlers, as twistd's is). Only before anything is served (:func:`run_now`) the program waits. It never decides what is
+run.
 """
 
 import json

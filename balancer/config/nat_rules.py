@@ -19,6 +19,9 @@ from balancer.core.nat_policy import CLIENT, MASQUERADE, NatSettings
 KINDS = ("tcp", "tcp6", "udp", "udp6")
 """Kinds of places whose packets can be translated."""
 
+STREAMS = ("tcp", "http")
+"""Modes that forward streams, and so cannot listen for datagrams."""
+
 OF_THE_PROCESS = ("max_connections", "timeouts", "buffer", "splice")
 """Keys of listeners that count only where this process carries the bytes: in mode nat only after ``fallback``."""
 
@@ -92,7 +95,7 @@ def _for_nat(name: str, listener: ListenerConfig) -> Iterator[Mistake]:
         path: Path = ("listener", name, "nat")
         found = f"a table that mode {shown(listener.mode)} never reads"
         yield Mistake(path=path, found=found, allowed='nothing, or mode = "nat"', about=(path, mode))
-    if place(listener.listen).datagrams:
+    if listener.mode in STREAMS and place(listener.listen).datagrams:
         path = ("listener", name, "listen")
         found = f"{shown(listener.listen)} in mode {shown(listener.mode)}"
         yield Mistake(path=path, found=found, allowed='a stream, for example "tcp:53"', about=(path, mode))

@@ -74,6 +74,10 @@ class ListenError(BalancerError):
     """An address cannot be listened on. The message names listener, address, cause and what to change."""
 
 
+class NatError(BalancerError):
+    """The kernel did not take our rules, or cannot. The message says why and what to change."""
+
+
 class AccessLogError(BalancerError):
     """The access log cannot be opened. The message names the path and the cause."""
 

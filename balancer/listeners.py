@@ -22,6 +22,8 @@ from balancer.errors import ListenError
 from balancer.http.factory import ChannelFactory
 from balancer.http.settings import HttpSettings
 from balancer.live import LiveUpstream
+from balancer.nat.listener import NatListener
+from balancer.nat.table import NatTable
 from balancer.net.certificates import ServerTls
 from balancer.net.connector import Connector
 from balancer.net.datagrams import UdpPort, listen_udp
@@ -47,6 +49,7 @@ class Surroundings:
     """What every listener of a balancer shares.
 
     :ivar log: takes the record of each exchange and connection.
+    :ivar nat: the kernel's table for listeners of mode nat.
     """
 
     reactor: Any
@@ -56,6 +59,7 @@ class Surroundings:
     wall: Callable[[], float]
     log: Callable[[ConnectionRecord], None]
     splicer: Splicer
+    nat: NatTable
 
 
 class OpenListener:
@@ -286,7 +290,27 @@ class OpenListener:
         )
 
 
-async def succeed(new: OpenListener, old: OpenListener) -> bool:
+Listener = OpenListener | NatListener
+"""Any listener: one with a port of this process, or one that the kernel forwards."""
+
+
+def make_listener(
+    name: str,
+    config: ListenerConfig,
+    shared: Surroundings,
+    upstreams: Mapping[str, LiveUpstream],
+    tls: ServerTls | None = None,
+) -> Listener:
+    """A listener of that mode; where the kernel cannot do it and the configuration allows it, one of this process."""
+    if config.mode == "nat":
+        problem = shared.nat.inability() if config.nat.fallback == "tcp" else ""
+        if not problem:
+            return NatListener(name, config, shared.nat, upstreams)
+        log.warn("listener '{name}' forwards in this process, as mode tcp: {problem}", name=name, problem=problem)
+    return OpenListener(name, config, shared, upstreams, tls)
+
+
+async def succeed(new: Listener, old: Listener) -> bool:
     """Let one listener take the place of another of its name; whether it could. If not, the old one is open still.
 
     The new one opens first, so that no client is refused meanwhile; only where the old one is in its way (the same

@@ -6,9 +6,11 @@ It is what ``--check`` can say beyond the file itself. It opens no port, so it n
 from collections.abc import Iterator
 from typing import Any
 
+from balancer.config.nat_rules import entrance
 from balancer.config.schema import Configuration
 from balancer.errors import BalancerError, ListenError, PreflightError, TlsSettingsError
 from balancer.health.settings import SecureCheckSettings
+from balancer.nat.ability import inability, not_forwarding
 from balancer.net.listen import readable
 from balancer.net.tls import TlsClients
 from balancer.tls_material import tls_material
@@ -29,9 +31,11 @@ def preflight(configuration: Configuration, reactor: Any, now: float) -> tuple[s
     except TlsSettingsError as error:
         missing += error.problems
     missing += [str(error) for error in (*_files_of_checks(configuration), *_endpoints(configuration, reactor))]
+    refused, warnings = _kernel(configuration)
+    missing += refused
     if missing:
         raise PreflightError("\n".join(missing))
-    return found
+    return (*found, *warnings)
 
 
 def _files_of_checks(configuration: Configuration) -> Iterator[BalancerError]:
@@ -44,10 +48,25 @@ def _files_of_checks(configuration: Configuration) -> Iterator[BalancerError]:
                 yield error.within(f'upstream "{name}", its check')
 
 
+def _kernel(configuration: Configuration) -> tuple[list[str], list[str]]:
+    """What listeners of mode nat miss, and what they can do without. Asks the kernel, if there are any."""
+    listeners = {name: each for name, each in configuration.listener.items() if each.mode == "nat"}
+    if not listeners:
+        return [], []
+    problem = inability(configuration.nat)
+    if not problem:
+        families = {entrance(name, each.listen).family for name, each in listeners.items()}
+        return [], not_forwarding(families)
+    told = {name: f'listener "{name}": the kernel cannot forward: {problem}' for name in listeners}
+    refused = [told[name] for name, each in listeners.items() if each.nat.fallback == "none"]
+    instead = [f"{told[name]}; this process will, as mode tcp" for name in listeners if told[name] not in refused]
+    return refused, instead
+
+
 def _endpoints(configuration: Configuration, reactor: Any) -> Iterator[BalancerError]:
     """Kinds of endpoints that only a plugin may have, certificates and keys of listeners."""
     for name, listener in configuration.listener.items():
-        if listener.mode == "udp":
+        if listener.mode in ("udp", "nat"):
             continue  # all there is to it was read with the file
         try:
             readable(reactor, name, listener.listen)

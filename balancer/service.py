@@ -38,8 +38,9 @@ from balancer.health.agent_stream import PLUGIN as AGENT_PLUGIN
 from balancer.health.monitor import Monitor
 from balancer.http.resource import ProxyResource
 from balancer.interfaces import IProbePlugin, ISelectorPlugin
-from balancer.listeners import OpenListener, Surroundings, http_settings, succeed
+from balancer.listeners import Listener, Surroundings, http_settings, make_listener, succeed
 from balancer.live import LiveUpstream
+from balancer.nat.table import NatTable
 from balancer.net.connector import Connector
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
@@ -82,6 +83,7 @@ class BalancerService(Service):
     :ivar registry: all upstreams and backends, to read and to administer.
     :ivar monitor: the probes.
     :ivar listeners: by name.
+    :ivar nat: the kernel's table for listeners of mode nat.
     """
 
     log = Logger()
@@ -101,23 +103,25 @@ class BalancerService(Service):
         self.registry = Registry(reactor.seconds, self.random)
         self.monitor = Monitor(self.registry, reactor, self.random)
         self.upstreams: dict[str, LiveUpstream] = {}
-        self.listeners: dict[str, OpenListener] = {}
+        self.listeners: dict[str, Listener] = {}
         self.access_log: AccessLog | None = None
         self._timers = TimerWheel(reactor)
         self._connector = Connector(reactor, self._timers)
         self._resolver = resolver or make_resolver(reactor)
         self._names = Names(self._resolver, reactor, self.random, configuration.resolve)
         self._splicer = Splicer(reactor, configuration.splices)
+        self.nat = NatTable(reactor, configuration.nat)
         self._shared = Surroundings(
-            reactor, self._connector, self._timers, self.random, wall, self._log_record, self._splicer
+            reactor, self._connector, self._timers, self.random, wall, self._log_record, self._splicer, self.nat
         )
-        self._ticking = LoopingCall(self.registry.tick)
+        self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
         self._resources: WeakKeyDictionary[ProxyResource, ListenerConfig] = WeakKeyDictionary()
-        self._leaving: list[OpenListener] = []
-        self._draining: list[OpenListener] = []
+        self._leaving: list[Listener] = []
+        self._draining: list[Listener] = []
         self._hurried = False
         self.registry.subscribe(EventLog())
+        self.registry.subscribe(self.nat.heed)
         self._compose(configuration)
 
     def __repr__(self) -> str:
@@ -212,7 +216,12 @@ class BalancerService(Service):
         """End the drain that is under way: what is left is aborted now."""
         self._hurried = True
 
+    def _tick(self) -> None:
+        self.registry.tick()
+        self.nat.changed()  # steps of slow start are no events
+
     async def _stop(self) -> None:
+        await self.nat.stop()
         self._leaving += self.listeners.values()
         for listener in self._leaving:
             await listener.close()
@@ -228,7 +237,7 @@ class BalancerService(Service):
         if self.access_log is not None:
             self.access_log.stop()
 
-    async def _drain(self, listeners: list[OpenListener]) -> None:
+    async def _drain(self, listeners: list[Listener]) -> None:
         """Wait for their connections to end by themselves; then end them."""
         limit = self.configuration.drain
         left = sum(listener.connections for listener in listeners)
@@ -260,6 +269,7 @@ class BalancerService(Service):
         if configuration.resolve != self._names.policy:
             self._names.configure(configuration.resolve)
         self._splicer.limit = configuration.splices
+        self.nat.configure(configuration.nat)
         old, self.configuration = self.upstreams, configuration
         wanted = configuration.upstream.items()
         self.upstreams = {
@@ -272,7 +282,7 @@ class BalancerService(Service):
                 continue
             if listener is not None:
                 self._leaving.append(listener)
-            self.listeners[name] = OpenListener(name, config, self._shared, self.upstreams, tls.servers.get(name))
+            self.listeners[name] = make_listener(name, config, self._shared, self.upstreams, tls.servers.get(name))
         for name in [name for name in self.listeners if name not in configuration.listener]:
             self._leaving.append(self.listeners.pop(name))
         for resource, config in self._resources.items():
@@ -329,13 +339,13 @@ class BalancerService(Service):
             drained.addErrback(lambda failure: self.log.failure("draining failed", failure))
             drained.addCallback(self._drained, leaving)
 
-    def _stay(self, listener: OpenListener, wanted: OpenListener) -> None:
+    def _stay(self, listener: Listener, wanted: Listener) -> None:
         """Of what was wanted of a listener that could not move, all but its place and mode."""
         config = replace(wanted.config, listen=listener.config.listen)
         if listener.fits(config):
             listener.configure(config, self.upstreams, wanted.tls)
 
-    def _drained(self, _result: object, listeners: list[OpenListener]) -> None:
+    def _drained(self, _result: object, listeners: list[Listener]) -> None:
         self._draining = [listener for listener in self._draining if listener not in listeners]
 
     # -- logs ---------------------------------------------------------------------------------------------------

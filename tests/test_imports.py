@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"preflight"},
     {"tls_material"},
     {"admin"},
-    {"tcp", "udp", "http", "health", "discovery"},
+    {"tcp", "udp", "http", "nat", "health", "discovery"},
     {"net", "registry", "plugins"},
     {"config"},
     {"core", "http1"},
@@ -153,7 +153,7 @@ class Rules(SynchronousTestCase):
 
     def test_beside(self) -> None:
         """Rooms of one layer do not know each other."""
-        rooms = ("tcp", "udp", "http", "health", "discovery")
+        rooms = ("tcp", "udp", "http", "nat", "health", "discovery")
         for room, other in [(a, b) for a in rooms for b in rooms if a != b]:
             problem = self.refused(f"balancer.{room}.x", f"from balancer.{other} import y")
             self.assertEqual(problem, "they never import each other")

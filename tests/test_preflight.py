@@ -7,7 +7,9 @@ from pathlib import Path
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer import preflight as preflight_module
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
+from balancer.core.nat_policy import NatSettings
 from balancer.core.tls import BackendTls, ListenerTls
 from balancer.errors import PreflightError
 from balancer.health.settings import HttpCheckSettings, TlsCheckSettings
@@ -88,3 +90,22 @@ class PreflightTests(SynchronousTestCase):
         self.assertIn('listener "bad": tls.client_ca = "/none/y" cannot be read', found[2])
         self.assertIn('listener "good"', remark)
         self.assertIn("expired at 2021-01-01", remark)
+
+    def test_kernel(self) -> None:
+        """Listeners of mode nat need what the kernel was asked for, each is told, and one that has a fallback is warned
+        of; nothing is asked where there is none."""
+        asked: list[object] = []
+        self.patch(preflight_module, "inability", lambda policy: asked.append(policy) or "no nft")
+        self.patch(preflight_module, "not_forwarding", lambda families: [f"not forwarding {sorted(families)}"])
+        self.missing(self.listening("tcp:80"))
+        self.assertEqual(asked, [])
+        plain = ListenerConfig(listen="tcp6:80", mode="nat", to="a")
+        other = ListenerConfig(listen="tcp:81", mode="nat", to="a", nat=NatSettings(fallback="tcp"))
+        upstream = {"a": UpstreamConfig(servers=SERVERS)}
+        both = Configuration(upstream=upstream, listener={"plain": plain, "other": other})
+        (told,) = self.missing(both)
+        self.assertEqual(told, 'listener "plain": the kernel cannot forward: no nft')
+        warnings = preflight(Configuration(upstream=upstream, listener={"other": other}), self.reactor, 0.0)
+        self.assertIn("this process will, as mode tcp", warnings[0])
+        self.patch(preflight_module, "inability", lambda _policy: "")
+        self.assertEqual(preflight(both, self.reactor, 0.0), ("not forwarding [4, 6]",))

@@ -5,6 +5,7 @@ It never changes what was written.
 
 from dataclasses import fields, replace
 
+from balancer.config.listen import place
 from balancer.config.schema import DEFAULT_CHECK, Configuration, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.health import CheckSettings
@@ -15,6 +16,9 @@ BALANCE = "random(2)"
 TCP_BALANCE = "leastconn"
 """TCP connections live long and unequally; what counts is how many are open."""
 
+NAT_BALANCE = "roundrobin"
+"""The kernel does not know how many connections are open; of what it can do, turns are the most even."""
+
 
 def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configuration:
     """The configuration with every ``balance`` a name, and every check of the class its ``type`` has, with the PROXY
@@ -23,12 +27,20 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
     Completing twice is completing once. What :func:`~balancer.config.reader.read` returns is complete; whoever builds
     a :class:`Configuration` in Python completes it before use.
     """
-    defaults, modes = default_balances(configuration), _modes(configuration)
-    datagrams = {name for name in configuration.upstream if modes.get(name) == {"udp"}}
+    defaults = default_balances(configuration)
+    used = _modes(configuration)
+    streams = {
+        name
+        for listener in configuration.listener.values()
+        for name in listener.upstreams
+        if not place(listener.listen).datagrams
+    }
     return replace(
         configuration,
         upstream={
-            name: _completed(_default_check(upstream, vocabulary, name in datagrams), defaults[name], vocabulary)
+            name: _completed(
+                _default_check(upstream, vocabulary, name in used and name not in streams), defaults[name], vocabulary
+            )
             for name, upstream in configuration.upstream.items()
         },
     )
@@ -37,7 +49,13 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
 def default_balances(configuration: Configuration) -> dict[str, str]:
     """What ``balance`` is where none is written, for each upstream: it goes by who uses it."""
     modes = _modes(configuration)
-    return {name: BALANCE if "http" in modes.get(name, {"http"}) else TCP_BALANCE for name in configuration.upstream}
+    return {name: _default_balance(modes.get(name, {"http"})) for name in configuration.upstream}
+
+
+def _default_balance(modes: set[str]) -> str:
+    if "http" in modes:
+        return BALANCE
+    return NAT_BALANCE if modes == {"nat"} else TCP_BALANCE
 
 
 def _modes(configuration: Configuration) -> dict[str, set[str]]:

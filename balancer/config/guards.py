@@ -12,7 +12,7 @@ from balancer.config.schema import Configuration
 from balancer.config.wording import Path
 from balancer.core.guard_policy import GuardPolicy
 
-_GUARDED = frozenset({"tcp", "http"})
+_GUARDED = frozenset({"tcp", "http", "tls-passthrough"})
 """Modes whose clients are connections."""
 
 
@@ -27,7 +27,7 @@ def guards(configuration: Configuration) -> Iterator[Mistake]:
             allowed = 'at least one of "allow", "deny", "connections", "rate", "max_lifetime"'
             yield Mistake(path=path, found="a guard that limits nothing", allowed=allowed, about=(path,))
         if listener.mode not in _GUARDED:
-            found, allowed = f'a guard in mode "{listener.mode}"', "a guard in mode tcp or http"
+            found, allowed = f'a guard in mode "{listener.mode}"', "a guard in mode tcp, http or tls-passthrough"
             yield Mistake(path=path, found=found, allowed=allowed, about=(path, ("listener", name, "mode")))
         for key, found, allowed in _idle_keys(guard, kind):
             at: Path = (*path, key)

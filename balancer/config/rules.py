@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from balancer.config.guards import guards
 from balancer.config.listen import Place, place
+from balancer.config.nat_rules import kernel_forwards
 from balancer.config.problems import Mistake
 from balancer.config.proxy_rules import proxy_headers
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
@@ -105,7 +106,7 @@ def _datagrams(configuration: Configuration) -> Iterator[Mistake]:
     for name, listener in configuration.listener.items():
         path: Path = ("listener", name)
         udp = listener.mode == "udp"
-        if udp is not place(listener.listen).datagrams:
+        if listener.mode != "nat" and udp is not place(listener.listen).datagrams:
             yield Mistake(
                 path=(*path, "listen"),
                 found=f"{shown(listener.listen)} in mode {shown(listener.mode)}",
@@ -141,7 +142,7 @@ def _datagrams(configuration: Configuration) -> Iterator[Mistake]:
 _PLAIN = ListenerConfig(listen="udp:0", mode="udp")
 """A listener of which nothing is said."""
 
-_OF_STREAMS = ("tls", "timeouts", "buffer", "splice", "guard")
+_OF_STREAMS = ("tls", "timeouts", "buffer", "splice")
 """What mode udp has no use for, beside what only mode http has."""
 
 
@@ -246,5 +247,5 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
 
 _RULES: tuple[Rule, ...] = (
     _targets, _datagrams, _secured, passed_through, hellos, keys_with_certificates, guards, _ports, _servers,
-    _probed_addresses, _reachable_routes, _ordered_times, proxy_headers,
+    _probed_addresses, _reachable_routes, _ordered_times, proxy_headers, kernel_forwards,
 )  # fmt: skip

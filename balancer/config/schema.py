@@ -27,6 +27,7 @@ from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.guard_policy import GuardPolicy
 from balancer.core.health import CheckSettings
 from balancer.core.model import is_literal, split_address
+from balancer.core.nat_policy import NatPolicy, NatSettings
 from balancer.core.policies import PoolPolicy, UpstreamPolicy
 from balancer.core.proxy_policy import AcceptProxy, SendProxy, by_version
 from balancer.core.resolving import ResolvePolicy
@@ -171,7 +172,8 @@ class UpstreamConfig(UpstreamPolicy):
         AfterValidator(_balance),
         Doc(
             "How a server is picked, for example `random(2)`, `leastconn`, `hdr(x-tenant) or leastconn`; empty takes "
-            "`random(2)`, or `leastconn` where no listener of mode http uses the upstream."
+            "`random(2)`, or where no listener of mode http uses the upstream `leastconn`; `roundrobin` where only "
+            "those of mode nat do (which can do `roundrobin`, `random` and `source`)."
         ),
     ] = ""
     hash_type: Annotated[Literal["ring", "maglev"], Doc("How selectors that hash spread their keys.")] = "ring"
@@ -227,10 +229,11 @@ class ListenerConfig:
         ),
     ]
     mode: Annotated[
-        Literal["tcp", "http", "tls-passthrough", "udp"],
+        Literal["tcp", "http", "tls-passthrough", "udp", "nat"],
         Doc(
             "What the listener speaks: `http`; `tcp`, bytes of any kind; `tls-passthrough`, TLS that the servers end, "
-            "routed by the name (SNI) and the protocols (ALPN) asked for; `udp`, datagrams."
+            "routed by the name (SNI) and the protocols (ALPN) asked for; `udp`, datagrams; `nat`, TCP or UDP that the "
+            "kernel forwards."
         ),
     ] = "http"
     tls: Annotated[ListenerTls | None, Doc("TLS to the clients, ended here; absent for none.")] = None
@@ -263,6 +266,7 @@ class ListenerConfig:
     timeouts: Annotated[ClientTimeouts, Doc("How long its clients are waited for.")] = field(
         default_factory=ClientTimeouts
     )
+    nat: Annotated[NatSettings, Doc("How the kernel forwards, for mode nat.")] = field(default_factory=NatSettings)
     limits: Annotated[HttpLimits, Doc("What a request may weigh, for mode http.")] = field(default_factory=HttpLimits)
     forwarded: Annotated[
         ForwardedPolicy, Doc("What servers are told about the client, and whom we believe about it, for mode http.")
@@ -307,6 +311,9 @@ class Configuration:
         default_factory=ResolvePolicy
     )
     drain: Annotated[SecondsOrZero, Doc("Seconds a shutdown waits for what is in flight; 0 for none.")] = 30.0
+    nat: Annotated[NatPolicy, Doc("The table of the kernel's firewall that listeners of mode nat share.")] = field(
+        default_factory=NatPolicy
+    )
     splices: Annotated[
         CountOrZero, Doc("Directions moved by the kernel at one time, each with a pipe and four descriptors.")
     ] = SPLICES

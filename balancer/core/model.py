@@ -30,6 +30,7 @@ from balancer.core.hostport import join_address as join_address
 from balancer.core.hostport import split_address as split_address
 from balancer.core.states import AdminState as AdminState
 from balancer.core.states import Health as Health
+from balancer.core.traffic import Traffic
 
 MAX_WEIGHT = 256
 """The largest weight, as in HAProxy."""
@@ -130,6 +131,8 @@ class Backend:
     :ivar ejections: how many ejections in close succession, which lengthens the next one.
     :ivar readmitted_at: when the last ejection ended.
     :ivar groups: the upstreams it belongs to.
+    :ivar translated: what the kernel forwarded to it by listeners of mode nat, as last read; ``None`` where none did.
+        No lease is in it.
     :ivar up_since: when it last came back to serve after it was DOWN, ejected, drained or in maintenance, for slow
         start (its caches are cold whoever took it out); ``None`` where it never was out. Being new is not coming back.
     """
@@ -162,6 +165,7 @@ class Backend:
         "readmitted_at",
         "tls_name",
         "total",
+        "translated",
         "up_since",
         "waits",
     )
@@ -188,6 +192,7 @@ class Backend:
         self.readmitted_at = 0.0
         self.waits = False
         self.up_since: float | None = None
+        self.translated: Traffic | None = None
         self.available = True
         self.events: deque[Event] = deque(maxlen=KEPT)
         self.groups: list[Group] = []

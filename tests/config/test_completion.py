@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.config.completion import BALANCE, TCP_BALANCE, completed
+from balancer.config.completion import BALANCE, NAT_BALANCE, TCP_BALANCE, completed
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.health import CheckSettings
@@ -25,22 +25,32 @@ def upstream(balance: str = "", check: CheckSettings | None = None) -> UpstreamC
 
 class CompletionTests(SynchronousTestCase):
     def test_balance(self) -> None:
-        """An upstream that no listener of mode http uses takes leastconn, any other, and one that nobody uses, two
-        random choices; what was written stays."""
+        """An upstream that no listener of mode http uses takes leastconn, one that only mode nat uses turns, any other,
+        and one that nobody uses, two random choices; what was written stays."""
+        names = ("l4", "l7", "both", "none", "tls", "kernel")
         configuration = Configuration(
-            upstream={name: upstream() for name in ("l4", "l7", "both", "none", "tls")} | {"own": upstream("first")},
+            upstream={name: upstream() for name in names} | {"own": upstream("first")},
             listener={
                 "a": ListenerConfig(listen="tcp:1", mode="tcp", to="l4"),
                 "b": ListenerConfig(listen="tcp:2", mode="tcp", to="both"),
                 "c": ListenerConfig(listen="tcp:3", to="l7", route=(RouteSpec(to="both"),)),
                 "e": ListenerConfig(listen="tcp:5", mode="tls-passthrough", to="tls"),
                 "d": ListenerConfig(listen="tcp:4", mode="tcp", to="own"),
+                "f": ListenerConfig(listen="tcp:6", mode="nat", to="kernel"),
             },
         )
         done = completed(configuration, Vocabulary())
         self.assertEqual(
             {name: config.balance for name, config in done.upstream.items()},
-            {"l4": TCP_BALANCE, "l7": BALANCE, "both": BALANCE, "none": BALANCE, "own": "first", "tls": TCP_BALANCE},
+            {
+                "l4": TCP_BALANCE,
+                "l7": BALANCE,
+                "both": BALANCE,
+                "none": BALANCE,
+                "own": "first",
+                "tls": TCP_BALANCE,
+                "kernel": NAT_BALANCE,
+            },
         )
         self.assertEqual(completed(done, Vocabulary()), done)
         self.assertEqual(done.listener, configuration.listener)

@@ -22,6 +22,8 @@ class PlaceTests(SynchronousTestCase):
             (r"unix:/run/a\:b", Place("unix", 0, "/run/a:b")),
             ("udp:53", Place("udp", 53)),
             (r"udp6:53:interface=\:\:1", Place("udp6", 53, "::1")),
+            ("udp:53:interface=127.0.0.1", Place("udp", 53, "127.0.0.1")),
+            ("udp6:53", Place("udp6", 53)),
             ("systemd:domain=INET:index=0", Place("systemd")),
             ("plugin:what=ever", Place("plugin")),
         ):
@@ -92,6 +94,9 @@ class CollisionTests(SynchronousTestCase):
             ("tcp:80", "tcp:81", False),
             ("tcp:0", "tcp:0", False),
             ("tcp:80", "tcp6:80", False),
+            ("udp:53", "udp:53:interface=127.0.0.1", True),
+            ("udp:53", "tcp:53", False),
+            ("udp:53", "udp6:53", False),
             (r"tcp6:80:interface=\:\:", r"tcp6:80:interface=\:\:1", True),
             ("unix:/a", "unix:/a", True),
             ("unix:/a", "unix:/b", False),

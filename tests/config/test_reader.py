@@ -203,7 +203,7 @@ class MistakeTests(SynchronousTestCase):
             2 mistakes in the configuration
             b.toml:1: drian
                 found:   an unknown key
-                allowed: the keys upstream, listener, access_log, resolve, drain or splices
+                allowed: the keys upstream, listener, access_log, resolve, drain, nat or splices
                 did you mean drain?
             b.toml:2: drain
                 found:   -1
@@ -224,8 +224,8 @@ class MistakeTests(SynchronousTestCase):
             ("to", "5", "a text"),
             ("to", "2024-01-01", "a text"),
             ("to", f'"{"x" * (MAX_TEXT + 1)}"', f"at most {MAX_TEXT} characters"),
-            ("mode", '"htp"', '"tcp", "http", "tls-passthrough" or "udp"'),
-            ("mode", "[]", '"tcp", "http", "tls-passthrough" or "udp"'),
+            ("mode", '"htp"', '"tcp", "http", "tls-passthrough", "udp" or "nat"'),
+            ("mode", "[]", '"tcp", "http", "tls-passthrough", "udp" or "nat"'),
             ("timeouts", "5", "a table"),
             ("route", "5", "a list"),
             ("forwarded", "{ via_response = 1 }", "true or false"),

@@ -83,7 +83,7 @@ class NatRuleTests(SynchronousTestCase):
         """UDP is forwarded by the kernel alone; a fallback to TCP would be another protocol."""
         udp = LISTENER.replace("tcp:80", "udp:80")
         self.only(UPSTREAM + udp + 'nat = { fallback = "tcp" }\n', "listener.web.nat.fallback", "UDP", "none")
-        self.only(UPSTREAM + udp.replace('"nat"', '"tcp"'), "listener.web.listen", 'mode "tcp"', "a stream")
+        self.only(UPSTREAM + udp.replace('"nat"', '"tcp"'), "listener.web.listen", 'mode "tcp"', "streams")
 
     def test_elsewhere(self) -> None:
         """The table means nothing in another mode."""

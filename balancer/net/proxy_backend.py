@@ -47,9 +47,12 @@ class ProxySender:
     """Makes the header for each connection of one upstream.
 
     :param new_id: makes an id for a connection that has none.
+    :raises ValueError: version 1 is to say more than addresses. (A configuration that asks for it is refused earlier.)
     """
 
     def __init__(self, settings: SendProxy, new_id: Callable[[], bytes]) -> None:
+        if settings.version == "v1" and settings.tlvs:
+            raise ValueError(f"version 1 of the PROXY protocol cannot say {', '.join(settings.tlvs)}")
         self.settings = settings
         self._version = 1 if settings.version == "v1" else 2
         self._checksum = "crc32c" in settings.tlvs

@@ -90,6 +90,11 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual(self.header(v6).source, Inet("fe80::7", 1))
         self.assertIsNone(self.header(client(UNIXAddress(None))).source)  # no word for such a pair
 
+    def test_version_1_says_no_more(self) -> None:
+        """Who asks version 1 for more is told when the sender is made, not when a client is there."""
+        with self.assertRaises(ValueError):
+            self.sender("v1", ("ssl",))
+
     def test_introduced(self) -> None:
         """A client that a proxy introduced is passed on, with where it connected to, and UDP stays UDP."""
         for datagram in (False, True):

@@ -106,6 +106,7 @@ class Options(usage.Options):
             given = " and ".join(f"--{way}" for way in ways) or "none of them"
             _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} was given")
         self._refuse_strays(ways[0])
+        select_reactor()  # before twist, which imports one when it has read its own options
         warnings: tuple[str, ...] = ()
         try:
             self._read()
@@ -174,7 +175,7 @@ def _leave(problem: str) -> None:
 
 
 def select_reactor() -> None:
-    """Take the uvloop reactor where uvloop is installed and nobody chose another (``twistd -r``, ``twist --reactor``,
+    """Take the uvloop reactor where uvloop is installed and nobody chose another (``--reactor`` of twistd or twist,
     or an import): it carries the same traffic for less (docs/reactor.md)."""
     if "twisted.internet.reactor" in sys.modules:
         return
@@ -183,7 +184,7 @@ def select_reactor() -> None:
     except ImportError:
         return
     uvloop_reactor.install()
-    log.info("no reactor was named: uvloop, the fastest for this (another: twistd -r epoll balancer …)")
+    log.info("no reactor was named: uvloop, the fastest for this (another: --reactor NAME before balancer)")
 
 
 def makeService(options: Options) -> IService:
@@ -242,9 +243,11 @@ class Program(Service):
         self.reactor = reactor
         self.nodaemon = nodaemon
         self.pidfile = pidfile
+        self._opened = False
 
     def privilegedStartService(self) -> None:
         """Open the listeners, while there may still be the privilege to."""
+        self._opened = True
         try:
             self.inner.privilegedStartService()
         except ListenError as error:
@@ -260,7 +263,9 @@ class Program(Service):
         sys.exit(1)
 
     def startService(self) -> None:
-        """Start, and listen to signals."""
+        """Start, and listen to signals. (``twist``, which gives up no privileges, calls nothing before this.)"""
+        if not self._opened:
+            self.privilegedStartService()
         super().startService()
         log.info("{version}", version=_version())
         try:

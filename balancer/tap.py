@@ -24,6 +24,7 @@ from balancer.config.schema import Configuration
 from balancer.core.access_log import STDOUT
 from balancer.demo import Demonstration
 from balancer.errors import AccessLogError, BalancerError, ListenError
+from balancer.hangup import HANGUP
 from balancer.preflight import preflight
 from balancer.service import BalancerService, vocabulary
 
@@ -232,7 +233,7 @@ def spare_collector() -> None:
 class Program(Service):
     """The balancer as a program: signals, and a clear word where a listener cannot open.
 
-    SIGHUP reads the configuration file again, SIGUSR1 opens the log files again.
+    SIGHUP reads the configuration file (where there is one) and certificates again, SIGUSR1 opens the log files again.
 
     :param nodaemon: whether standard error still is the terminal of whoever started it.
     """
@@ -285,8 +286,7 @@ class Program(Service):
         return stopped
 
     def _install_signals(self) -> None:
-        if self.config is not None:
-            signal.signal(signal.SIGHUP, self._later(self._reload))
+        HANGUP.give(self._later(self._reload))
         if isinstance(self.inner, BalancerService):
             signal.signal(signal.SIGUSR1, self._later(self.inner.reopen_logs))
 
@@ -296,9 +296,15 @@ class Program(Service):
         return lambda *_: self.reactor.callFromThread(action)
 
     def _reload(self) -> None:
-        assert self.config is not None  # the signal is only installed with a file
+        if not isinstance(self.inner, BalancerService):
+            log.info("SIGHUP: the demonstration has nothing to read again")
+            return
         try:
-            configuration = read(self.config, vocabulary())
+            if self.config is not None:
+                configuration = read(self.config, vocabulary())
+            else:
+                configuration = self.inner.configuration
+                log.info("SIGHUP: started without --config, so no file is read again but certificates and keys")
             preflight(configuration, self.reactor, time.time())  # noqa: TID251 - the program's own clock
             self.inner.reload(configuration)
         except BalancerError as error:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from twisted.application.service import ServiceMaker
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin, getPlugins  # noqa: TID251 - the one place
 from zope.interface import implementer
@@ -17,6 +18,7 @@ from zope.interface.interface import InterfaceClass
 
 from balancer.core.model import Member
 from balancer.errors import UnknownName
+from balancer.hangup import HANGUP
 from balancer.interfaces import IProbePlugin, ISelector, ISelectorPlugin, ProbeResult, ProbeTarget, SelectionOptions
 
 
@@ -85,6 +87,17 @@ class LazyProbe:
         """See :meth:`IProbePlugin.probe`."""
         started: Deferred[ProbeResult] = _load(self.reference).probe(target, settings, reactor)
         return started
+
+
+class Command(ServiceMaker):
+    """A subcommand of ``twistd`` and ``twist`` whose SIGHUP is kept while its module is imported, which takes most of
+    the time of a start."""
+
+    @property
+    def options(self) -> Any:
+        """What the command understands."""
+        HANGUP.hold()
+        return _load(f"{self.module}.Options")
 
 
 def _is_built_in(plugin: object) -> bool:

@@ -120,6 +120,7 @@ class BalancerService(Service):
         self._leaving: list[Listener] = []
         self._draining: list[Listener] = []
         self._hurried = False
+        self._opened = False
         self.registry.subscribe(EventLog())
         self.registry.subscribe(self.nat.heed)
         self._compose(configuration)
@@ -188,6 +189,7 @@ class BalancerService(Service):
         :raises ListenError: one cannot open; none is left open.
         """
         super().privilegedStartService()
+        self._opened = True
         failures: list[Failure] = []
         for listener in self.listeners.values():
             listener.open().addErrback(failures.append)
@@ -197,10 +199,13 @@ class BalancerService(Service):
             failures[0].raiseException()
 
     def startService(self) -> None:
-        """Resolve, probe, serve.
+        """Resolve, probe, serve; open the listeners, where nobody had them opened before (``twist`` does not).
 
         :raises AccessLogError: the access log cannot be opened.
+        :raises ListenError: see :meth:`privilegedStartService`.
         """
+        if not self._opened:
+            self.privilegedStartService()
         super().startService()
         self.access_log = self._open_access_log()
         self._start_behind()
@@ -210,6 +215,7 @@ class BalancerService(Service):
     def stopService(self) -> "Deferred[None]":
         """Stop accepting, let what runs finish for ``drain`` seconds, abort the rest, then stop all behind it."""
         super().stopService()
+        self._opened = False
         return Deferred.fromCoroutine(self._stop())
 
     def hurry(self) -> None:

@@ -24,6 +24,7 @@ from balancer.config.schema import Configuration
 from balancer.core.access_log import STDOUT
 from balancer.demo import Demonstration
 from balancer.errors import AccessLogError, BalancerError, ListenError
+from balancer.hangup import HANGUP
 from balancer.preflight import preflight
 from balancer.service import BalancerService, vocabulary
 
@@ -106,6 +107,7 @@ class Options(usage.Options):
             given = " and ".join(f"--{way}" for way in ways) or "none of them"
             _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} was given")
         self._refuse_strays(ways[0])
+        select_reactor()  # before twist, which imports one when it has read its own options
         warnings: tuple[str, ...] = ()
         try:
             self._read()
@@ -174,7 +176,7 @@ def _leave(problem: str) -> None:
 
 
 def select_reactor() -> None:
-    """Take the uvloop reactor where uvloop is installed and nobody chose another (``twistd -r``, ``twist --reactor``,
+    """Take the uvloop reactor where uvloop is installed and nobody chose another (``--reactor`` of twistd or twist,
     or an import): it carries the same traffic for less (docs/reactor.md)."""
     if "twisted.internet.reactor" in sys.modules:
         return
@@ -183,7 +185,7 @@ def select_reactor() -> None:
     except ImportError:
         return
     uvloop_reactor.install()
-    log.info("no reactor was named: uvloop, the fastest for this (another: twistd -r epoll balancer …)")
+    log.info("no reactor was named: uvloop, the fastest for this (another: --reactor NAME before balancer)")
 
 
 def makeService(options: Options) -> IService:
@@ -231,7 +233,7 @@ def spare_collector() -> None:
 class Program(Service):
     """The balancer as a program: signals, and a clear word where a listener cannot open.
 
-    SIGHUP reads the configuration file again, SIGUSR1 opens the log files again.
+    SIGHUP reads the configuration file (where there is one) and certificates again, SIGUSR1 opens the log files again.
 
     :param nodaemon: whether standard error still is the terminal of whoever started it.
     """
@@ -242,9 +244,11 @@ class Program(Service):
         self.reactor = reactor
         self.nodaemon = nodaemon
         self.pidfile = pidfile
+        self._opened = False
 
     def privilegedStartService(self) -> None:
         """Open the listeners, while there may still be the privilege to."""
+        self._opened = True
         try:
             self.inner.privilegedStartService()
         except ListenError as error:
@@ -260,7 +264,9 @@ class Program(Service):
         sys.exit(1)
 
     def startService(self) -> None:
-        """Start, and listen to signals."""
+        """Start, and listen to signals. (``twist``, which gives up no privileges, calls nothing before this.)"""
+        if not self._opened:
+            self.privilegedStartService()
         super().startService()
         log.info("{version}", version=_version())
         try:
@@ -280,8 +286,7 @@ class Program(Service):
         return stopped
 
     def _install_signals(self) -> None:
-        if self.config is not None:
-            signal.signal(signal.SIGHUP, self._later(self._reload))
+        HANGUP.give(self._later(self._reload))
         if isinstance(self.inner, BalancerService):
             signal.signal(signal.SIGUSR1, self._later(self.inner.reopen_logs))
 
@@ -291,9 +296,15 @@ class Program(Service):
         return lambda *_: self.reactor.callFromThread(action)
 
     def _reload(self) -> None:
-        assert self.config is not None  # the signal is only installed with a file
+        if not isinstance(self.inner, BalancerService):
+            log.info("SIGHUP: the demonstration has nothing to read again")
+            return
         try:
-            configuration = read(self.config, vocabulary())
+            if self.config is not None:
+                configuration = read(self.config, vocabulary())
+            else:
+                configuration = self.inner.configuration
+                log.info("SIGHUP: started without --config, so no file is read again but certificates and keys")
             preflight(configuration, self.reactor, time.time())  # noqa: TID251 - the program's own clock
             self.inner.reload(configuration)
         except BalancerError as error:

@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
     {"core", "http1"},
     {"errors", "interfaces"},
     {"compiled"},
+    {"hangup"},
     {"_version"},
 ]
 """From the top. A module imports from its own room and from lower layers."""

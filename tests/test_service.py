@@ -112,6 +112,16 @@ class LifeTests(Case):
         self.reactor.advance(0.2)
         self.assertEqual(sorted(self.connected_to()), ["10.0.0.1", "10.0.0.2"])
 
+    def test_who_only_starts_it_has_listeners_too(self) -> None:
+        """startService alone opens the listeners, once; after a stop it does again."""
+        self.reactor = Memory()
+        service = BalancerService(self.configuration(TWO_DOORS), self.reactor, random=Random(1))
+        service.startService()
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [8080, 8081])
+        self.successResultOf(service.stopService())
+        service.startService()
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [8080, 8081] * 2)
+
     def test_one_listener_that_cannot_open_stops_the_start(self) -> None:
         """Where one port is taken the start fails with its name, and the others are closed again."""
         self.reactor = Memory()

@@ -27,6 +27,11 @@ def twistd() -> list[str]:
     return [sys.executable, str(Path(sys.executable).with_name("twistd"))]
 
 
+def twist() -> list[str]:
+    """The ``twist`` of the environment that runs the tests, with a log that people read."""
+    return [sys.executable, str(Path(sys.executable).with_name("twist")), "--log-format=text"]
+
+
 class BalancerProcess:
     """``twistd -n balancer OPTIONS``, used as a context manager.
 
@@ -35,6 +40,7 @@ class BalancerProcess:
     :param environment: variables added to the environment.
     :param prefix: a command in front, for example ``["prlimit", "--as=…"]``.
     :param reactor: the reactor; else the environment's BALANCER_TEST_REACTOR, else what ``twistd balancer`` picks.
+    :param runner: the command in place of ``twistd -n`` (see :func:`twist`).
     :ivar addresses: where the listeners are, by name, ``(host, port)``.
     """
 
@@ -46,6 +52,7 @@ class BalancerProcess:
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         reactor: str | None = None,
+        runner: Sequence[str] = (),
     ) -> None:
         self.options = list(options)
         self.config = config
@@ -53,6 +60,7 @@ class BalancerProcess:
         self.environment = environment
         self.prefix = list(prefix)
         self.reactor = reactor or os.environ.get("BALANCER_TEST_REACTOR")
+        self.runner = list(runner) or [*twistd(), "--nodaemon", "--pidfile="]
         self.addresses: dict[str, tuple[str, int]] = {}
         self.lines: list[str] = []
         self._news = threading.Condition()
@@ -66,7 +74,7 @@ class BalancerProcess:
             self.options += ["--config", str(file)]
         choice = ["--reactor", self.reactor] if self.reactor else []
         self.process = subprocess.Popen(
-            [*self.prefix, *twistd(), "--nodaemon", "--pidfile=", *choice, "balancer", *self.options],
+            [*self.prefix, *self.runner, *choice, "balancer", *self.options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

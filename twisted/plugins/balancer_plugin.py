@@ -5,11 +5,10 @@ Each entry names its code; nothing of it is imported until it is used. A strange
 """
 
 from twisted.application.reactors import Reactor
-from twisted.application.service import ServiceMaker
 
-from balancer.plugins import LazyProbe, LazySelector
+from balancer.plugins import Command, LazyProbe, LazySelector
 
-balancer = ServiceMaker("balancer", "balancer.tap", "A layer 4 and layer 7 load balancer", "balancer")
+balancer = Command("balancer", "balancer.tap", "A layer 4 and layer 7 load balancer", "balancer")
 
 uvloop = Reactor("uvloop", "balancer.net.uvloop_reactor", "asyncio on uvloop, with its own TCP and UNIX streams")
 

@@ -7,6 +7,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.reader import reads
+from balancer.core.advice import Advice
 from balancer.core.traffic import Traffic
 from balancer.errors import ListenError
 from balancer.listeners import OpenListener
@@ -135,6 +136,17 @@ class VerdictTests(ListenerCase):
         self.reactor.pump([1, 1])  # the first step is the tenth it has already
         self.assertEqual(self.slots(), ["10.0.0.1"] * 2 + ["10.0.0.2"] * 5)
         self.assertEqual(self.nft.asked, [])
+
+    def test_agents(self) -> None:
+        """A percentage that an agent says is drawn by; a server with 0 % gets no new connection."""
+        service = self.started(CONFIG.replace("slow_start = 10\n", ""))
+        first, second = (member.backend for member in service.registry.upstream("web").members)
+        first.advise("agent", Advice(percent=50), "half of it", self.reactor.seconds())
+        slots = self.slots()
+        self.assertEqual(slots.count("10.0.0.1"), slots.count("10.0.0.2"))
+        self.assertTrue(slots)
+        second.advise("agent", Advice(percent=0), "none of it", self.reactor.seconds())
+        self.assertEqual(set(self.slots()), {"10.0.0.1"})
 
     def test_nothing_new(self) -> None:
         """An event that changes nothing for the kernel costs no transaction."""

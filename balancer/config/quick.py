@@ -3,6 +3,7 @@
 What it makes is an ordinary :class:`~balancer.config.schema.Configuration`. It never reads the command line itself.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -24,6 +25,26 @@ UPSTREAM = "servers"
 _MODES: dict[str, Literal["http", "tcp", "udp"]] = {
     "http": "http", "https": "http", "tcp": "tcp", "tls": "tcp", "udp": "udp",
 }  # fmt: skip
+
+
+_IN_OPTIONS = (
+    (re.compile(r'^listener "[^"]*": (?=tls\.)', re.MULTILINE), ""),
+    (re.compile(r"\btls\.certificate = "), "--cert "),
+    (re.compile(r"\btls\.key = "), "--key "),
+    (re.compile(r'name its file with "key"'), "name its file with --key"),
+    (re.compile(r'change "listen" of listener\.(https?|tcp|tls|udp)\b[\d-]*'), r"choose another port with --\1"),
+)
+"""What a file's words are on the command line."""
+
+
+def in_options(message: str) -> str:
+    """A message about a configuration of :func:`quick` (or of the demonstration) in the words of the command line.
+
+    :param message: about what the configuration needs of the machine; a line for each thing.
+    """
+    for words, option in _IN_OPTIONS:
+        message = words.sub(option, message)
+    return "\n".join(dict.fromkeys(message.splitlines()))  # two listeners have one certificate
 
 
 def split_listen(text: str | int, option: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""What the log says about whose connection it is: the uvloop reactor against Twisted's own, the same program on both."""
+"""What the log says about whose connection it is: the uvloop reactor against Twisted's own, one program on both."""
 
 import subprocess
 import sys

@@ -9,6 +9,7 @@ from typing import Literal
 
 from balancer.config.completion import completed
 from balancer.config.listen import description, place, split_place
+from balancer.config.loops import loops
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig, checked_address
 from balancer.config.vocabulary import Vocabulary
 from balancer.config.wording import shown
@@ -121,6 +122,9 @@ def quick(
         listener=listeners,
         access_log=AccessLogSettings(path=access_log) if access_log else None,
     )
+    problems = [_problem("--to", mistake.found, mistake.allowed) for mistake in loops(configuration)]
+    if problems:
+        raise ConfigurationError(*problems)
     return completed(configuration, vocabulary)
 
 

@@ -93,6 +93,9 @@ class Command(ServiceMaker):
     """A subcommand of ``twistd`` and ``twist`` whose SIGHUP is kept while its module is imported, which takes most of
     the time of a start."""
 
+    def __init__(self, name: str, module: str, description: str, tapname: str) -> None:
+        super().__init__(name, module, description, tapname)  # type: ignore[no-untyped-call]  # Twisted's has no types
+
     @property
     def options(self) -> Any:
         """What the command understands."""

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from balancer import __version__, compiled
-from balancer.config.quick import quick, split_listen
+from balancer.config.quick import in_options, quick, split_listen
 from balancer.config.reader import read
 from balancer.config.rules import remarks
 from balancer.config.schema import Configuration
@@ -74,7 +74,7 @@ class Options(usage.Options):
         sys.exit(0)
 
     def opt_http(self, place: str) -> None:
-        """Listen for HTTP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
+        """Listen for HTTP at PORT, IP:PORT or [IPV6]:PORT. May be repeated."""
         self["http"].append(place)
 
     def opt_https(self, place: str) -> None:
@@ -86,11 +86,11 @@ class Options(usage.Options):
         self["tls"].append(place)
 
     def opt_tcp(self, place: str) -> None:
-        """Listen for TCP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
+        """Listen for TCP at PORT, IP:PORT or [IPV6]:PORT. May be repeated."""
         self["tcp"].append(place)
 
     def opt_udp(self, place: str) -> None:
-        """Listen for UDP at PORT, HOST:PORT or [IPV6]:PORT. May be repeated."""
+        """Listen for UDP at PORT, IP:PORT or [IPV6]:PORT. May be repeated."""
         self["udp"].append(place)
 
     def opt_to(self, address: str) -> None:
@@ -104,8 +104,14 @@ class Options(usage.Options):
             self[option] = os.path.abspath(self[option]) if self[option] else ""
         ways = [way for way in ("config", "demo", "to") if self[way]]
         if len(ways) != 1:
+            places = [option for option in ("http", "https", "tcp", "tls", "udp") if self[option]]
+            if not ways and places:
+                _leave(
+                    f"--to is missing: --{places[0]} says where to listen, --to HOST:PORT to which server to balance"
+                )
             given = " and ".join(f"--{way}" for way in ways) or "none of them"
-            _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} was given")
+            verb = "were" if ways else "was"
+            _leave(f"say what to balance with one of --config FILE, --to HOST:PORT …, --demo; {given} {verb} given")
         self._refuse_strays(ways[0])
         select_reactor()  # before twist, which imports one when it has read its own options
         warnings: tuple[str, ...] = ()
@@ -115,7 +121,7 @@ class Options(usage.Options):
                 now = time.time()  # noqa: TID251 - the program's own clock: the reactor does not run yet
                 warnings = (*remarks(self.configuration), *preflight(self.configuration, _reactor(), now))
         except BalancerError as error:
-            _leave(str(error))
+            _leave(str(error) if self["config"] else in_options(str(error)))
         if self["check"]:
             if self.configuration is not None:
                 self._tell(self.configuration, warnings)
@@ -252,15 +258,15 @@ class Program(Service):
         try:
             self.inner.privilegedStartService()
         except ListenError as error:
-            self._give_up(error, "" if self.config else "; --http and --tcp choose other ports")
+            self._give_up(error if self.config else ListenError(in_options(str(error))))
 
-    def _give_up(self, error: BalancerError, remedy: str = "") -> None:
+    def _give_up(self, error: BalancerError) -> None:
         """End the program before it serves, with a word that somebody sees."""
         if not self.nodaemon:
             raise error  # twistd hands the message to the process that waits in the foreground
         if self.pidfile and os.path.exists(self.pidfile):
             os.unlink(self.pidfile)
-        print(f"twistd balancer: {error}{remedy}", file=sys.__stderr__)  # sys.stderr is twistd's log by now
+        print(f"twistd balancer: {error}", file=sys.__stderr__)  # sys.stderr is twistd's log by now
         sys.exit(1)
 
     def startService(self) -> None:
@@ -308,4 +314,5 @@ class Program(Service):
             preflight(configuration, self.reactor, time.time())  # noqa: TID251 - the program's own clock
             self.inner.reload(configuration)
         except BalancerError as error:
-            log.error("not reloaded, the running configuration stays: {problem}", problem=str(error))
+            problem = str(error) if self.config is not None else in_options(str(error))
+            log.error("not reloaded, the running configuration stays: {problem}", problem=problem)

@@ -1,5 +1,6 @@
 """Figures in Markdown: a table, and its place in benchmarks/README.md. It never measures anything."""
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def chosen(parser: argparse.ArgumentParser, option: str, text: str, known: Sequence[str]) -> list[str]:
+    """What an option names, separated by commas; ends the program with a word where there is no such thing."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        parser.error(f"{option}: no {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    return names
 
 
 def command() -> str:

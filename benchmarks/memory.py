@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from figures import publish, table
+from figures import chosen, publish, table
 from lab import Lab, Running, build, clients, enter_network, files
 
 WARM = 100
@@ -22,6 +22,9 @@ WARM = 100
 
 BAR = 6.0
 """KiB for each connection at most (issue 3)."""
+
+MODES = {"L4": "tcp", "L7": "http"}
+PEERS = ("haproxy", "nginx")
 
 HEAD = ("layer", "subject", "connections", "KiB of RSS each", "CPU while idle", f"bar {BAR:g} KiB")
 
@@ -40,22 +43,24 @@ def measured(running: Running, count: int, idle: float) -> tuple[float, float]:
 def main() -> int:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", type=int, default=10000)
+    parser.add_argument("--connections", type=int, default=10000, help="idle clients (default: %(default)s)")
     parser.add_argument("--reactors", default="default", help="ours with each of these (twistd --reactor)")
     parser.add_argument("--idle", type=float, default=5, help="seconds of idleness whose CPU is measured")
-    parser.add_argument("--only", default="L4,L7")
+    parser.add_argument("--only", default="L4,L7", help="comma-separated layers (default: %(default)s)")
     parser.add_argument("--peers", default="haproxy,nginx", help="comma-separated; empty for none")
     parser.add_argument("--dry", action="store_true", help="print, and leave the README as it is")
     arguments = parser.parse_args()
+    layers = chosen(parser, "--only", arguments.only, tuple(MODES))
+    peers = chosen(parser, "--peers", arguments.peers, PEERS) if arguments.peers else []
     enter_network()
     rows = []
-    for layer in arguments.only.split(","):
-        mode = {"L4": "tcp", "L7": "http"}[layer]
+    for layer in layers:
+        mode = MODES[layer]
         count = min(arguments.connections, (files() - 100) // (2 if mode == "tcp" else 1))
         with Lab() as lab:
             lab.origin()
             subjects: list[tuple[str, Callable[[], Running]]] = []
-            for peer in filter(None, arguments.peers.split(",")):
+            for peer in peers:
                 subjects.append((peer, partial(getattr(lab, peer), mode)))
             for name in arguments.reactors.split(","):
                 word = "" if name == "default" else name

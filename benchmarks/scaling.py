@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from figures import publish, table
+from figures import chosen, publish, table
 from lab import ORIGIN_PORTS, Lab, Running, Sample, build, enter_network, files, load
 
 BAR = 1.3
@@ -171,16 +171,18 @@ CHECKS_HEAD = ("backends", "until it listens", "CPU of the 12 s after", "share o
 def main() -> int:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="connections,backends,routes,checks")
+    kinds = {"connections": connections, "backends": backends, "routes": routes}
+    known = (*kinds, "checks")
+    parser.add_argument("--only", default=",".join(known), help="comma-separated kinds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each row (default: %(default)s)")
     parser.add_argument("--dry", action="store_true", help="print, and leave the README as it is")
     arguments = parser.parse_args()
+    wanted = chosen(parser, "--only", arguments.only, known)
     enter_network()
     if files() < 11000:
         print(f"only {files()} descriptors for a process (ulimit -n): 10,000 backends need more", file=sys.stderr)
-    kinds = {"connections": connections, "backends": backends, "routes": routes}
-    for name in arguments.only.split(","):
+    for name in wanted:
         with Lab() as lab:
             lab.origin()
             head: tuple[str, ...] = HEAD

@@ -3,11 +3,13 @@
 What it makes is an ordinary :class:`~balancer.config.schema.Configuration`. It never reads the command line itself.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
 from balancer.config.completion import completed
 from balancer.config.listen import description, place, split_place
+from balancer.config.loops import loops
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig, checked_address
 from balancer.config.vocabulary import Vocabulary
 from balancer.config.wording import shown
@@ -24,6 +26,26 @@ UPSTREAM = "servers"
 _MODES: dict[str, Literal["http", "tcp", "udp"]] = {
     "http": "http", "https": "http", "tcp": "tcp", "tls": "tcp", "udp": "udp",
 }  # fmt: skip
+
+
+_IN_OPTIONS = (
+    (re.compile(r'^listener "[^"]*": (?=tls\.)', re.MULTILINE), ""),
+    (re.compile(r"\btls\.certificate = "), "--cert "),
+    (re.compile(r"\btls\.key = "), "--key "),
+    (re.compile(r'name its file with "key"'), "name its file with --key"),
+    (re.compile(r'change "listen" of listener\.(https?|tcp|tls|udp)\b[\d-]*'), r"choose another port with --\1"),
+)
+"""What a file's words are on the command line."""
+
+
+def in_options(message: str) -> str:
+    """A message about a configuration of :func:`quick` (or of the demonstration) in the words of the command line.
+
+    :param message: about what the configuration needs of the machine; a line for each thing.
+    """
+    for words, option in _IN_OPTIONS:
+        message = words.sub(option, message)
+    return "\n".join(dict.fromkeys(message.splitlines()))  # two listeners have one certificate
 
 
 def split_listen(text: str | int, option: str) -> tuple[str, int]:
@@ -100,6 +122,9 @@ def quick(
         listener=listeners,
         access_log=AccessLogSettings(path=access_log) if access_log else None,
     )
+    problems = [_problem("--to", mistake.found, mistake.allowed) for mistake in loops(configuration)]
+    if problems:
+        raise ConfigurationError(*problems)
     return completed(configuration, vocabulary)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from balancer.config.guards import guards
 from balancer.config.listen import Place, place
+from balancer.config.loops import loops
 from balancer.config.nat_rules import kernel_forwards
 from balancer.config.problems import Mistake
 from balancer.config.proxy_rules import proxy_headers
@@ -246,6 +247,6 @@ def _ordered(table: Path, low: str, high: str, least: float, most: float) -> Ite
 
 
 _RULES: tuple[Rule, ...] = (
-    _targets, _datagrams, _secured, passed_through, hellos, keys_with_certificates, guards, _ports, _servers,
+    _targets, _datagrams, _secured, passed_through, hellos, keys_with_certificates, guards, _ports, _servers, loops,
     _probed_addresses, _reachable_routes, _ordered_times, proxy_headers, kernel_forwards,
 )  # fmt: skip

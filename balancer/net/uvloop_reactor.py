@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IReactorDaemonize
 from twisted.internet.main import installReactor
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
+from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -112,6 +113,9 @@ class UvloopReactor(AsyncioSelectorReactor):
         stream = context.get("protocol")
         if isinstance(stream, UvloopStream):
             stream.reason = exception  # its protocol raised: that is why it ends
+            if exception is not None:
+                log.callWithLogger(stream, log.err, Failure(exception))  # uvloop's words are not Twisted's
+                return
         if exception is not None:
             self._log.failure("{what}", Failure(exception), what=context.get("message"))
         else:

@@ -229,7 +229,11 @@ class UvloopStream(UvloopConsumer):
     def connection_lost(self, error: BaseException | None) -> None:
         """uvloop has no connection any more."""
         if not self.disconnected:
-            self._lost(error)
+            try:
+                self._lost(error)
+            except BaseException:
+                log.err()
+        self._protocol = None  # until here, for its name is what is logged about the end
         CURRENT.set(None)  # this transport is in a circle with its context else
 
     def _lost(self, error: BaseException | None) -> None:
@@ -255,7 +259,7 @@ class UvloopStream(UvloopConsumer):
         producer, self.producer = self.producer, None
         if producer is not None:
             producer.stopProducing()
-        protocol, self._protocol = self._protocol, None
+        protocol = self._protocol
         self.data_received = nothing
         if protocol is not None:
             protocol.connectionLost(reason)

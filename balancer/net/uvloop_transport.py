@@ -139,7 +139,7 @@ class UvloopTransport(UvloopStream):
             self.unregisterProducer()
         factory = TLSMemoryBIOFactory(contextFactory, client, Factory())
         tls = factory.protocol(factory, self._protocol, False)
-        self._below = Below(self, tls)
+        self._below = Below(self, tls, self._named())
         self.protocol = tls
         leaf = cast(Any, self)  # it has room for what Twisted assigns here, too
         leaf.getHandle = tls.getHandle
@@ -156,9 +156,11 @@ class UvloopTransport(UvloopStream):
         return self._named()
 
     def _named(self) -> str:
-        protocol = getattr(self._protocol, "wrappedProtocol", None) or self._protocol
+        if self._below is not None:  # TLS that started later changes no name
+            name: str = self._below.name
+            return name
         context = ILoggingContext(self._protocol, None)
-        return str(context.logPrefix()) if context is not None else type(protocol).__name__
+        return str(context.logPrefix()) if context is not None else type(self._protocol).__name__
 
 
 classImplements(UvloopTransport, ITLSTransport, ITCPTransport, ISystemHandle)
@@ -168,10 +170,12 @@ class Below:
     """The transport as TLS that was started later sees it: the same, without the TLS.
 
     :param tls: the TLS that writes here.
+    :param name: what the log called the protocol before.
     """
 
-    def __init__(self, transport: UvloopTransport, tls: Any) -> None:
+    def __init__(self, transport: UvloopTransport, tls: Any, name: str) -> None:
         self._transport = transport
+        self.name = name
         self.write = unless_aborted(tls, transport.write)
         self.writeSequence = transport.write_sequence
         self.loseConnection = transport.lose

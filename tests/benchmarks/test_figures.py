@@ -1,5 +1,6 @@
 """Figures and picture of the benchmarks: made from given numbers, never from a run."""
 
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,24 @@ def program(name: str) -> object:
 
 
 figures, picture, run = program("figures"), program("picture"), program("run")
+
+
+class Options(SynchronousTestCase):
+    """What the programs are told."""
+
+    def test_wrong_names(self) -> None:
+        """A case, layer, kind or peer that there is not ends the program with a message that names those there are,
+        before anything is started."""
+        for name, option, there in (
+            ("scaling", "--only", "connections"),
+            ("memory", "--only", "L4"),
+            ("memory", "--peers", "haproxy"),
+        ):
+            words = [sys.executable, str(HERE / f"{name}.py"), option, "nosuch"]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"{option}: no 'nosuch'; there are {there}", done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
 
 
 class Publishing(SynchronousTestCase):

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.config.quick import COMMAND_LINE, UPSTREAM, quick, split_listen
+from balancer.config.quick import COMMAND_LINE, UPSTREAM, in_options, quick, split_listen
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.health import CheckSettings
@@ -122,3 +122,21 @@ class QuickTests(SynchronousTestCase):
         with self.assertRaises(ConfigurationError) as caught:
             split_listen("localhost:80", "--http")
         self.assertIn("command line: --http", str(caught.exception))
+
+
+class WordsTests(SynchronousTestCase):
+    """Messages that were made for files."""
+
+    def test_certificates(self) -> None:
+        """A certificate and a key are --cert and --key, and are told once for all listeners that show them."""
+        one = 'tls.certificate = "/nope.pem" has no "-----BEGIN PRIVATE KEY-----": name its file with "key"'
+        said = in_options(f'listener "https-1": {one}\nlistener "tls-2": {one}')
+        self.assertEqual(said, '--cert "/nope.pem" has no "-----BEGIN PRIVATE KEY-----": name its file with --key')
+        self.assertEqual(in_options('listener "tls-1": tls.key = "k" is bad'), '--key "k" is bad')
+
+    def test_ports(self) -> None:
+        """Where to listen is the option that was given."""
+        for option in ("http", "https", "tcp", "tls", "udp"):
+            for name in (f"{option}-8080", f"{option}-8080-2", option):
+                said = in_options(f'in use: listener "{name}"; stop it, or change "listen" of listener.{name}')
+                self.assertEqual(said, f'in use: listener "{name}"; stop it, or choose another port with --{option}')

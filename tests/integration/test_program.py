@@ -165,6 +165,28 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("--config", checked.stderr)
         self.assertIn("--to", checked.stderr)
 
+    def test_mistakes_are_told_in_options(self) -> None:
+        """A certificate that is not there, a key that is not said and servers that are missing are told with the option
+        that is to be changed, and with no key of a file."""
+        with tempfile.TemporaryDirectory() as directory:
+            pem = Path(Authority(directory).issue("localhost"))
+            bare = pem.with_name("bare.pem")
+            bare.write_text("-----BEGIN CERTIFICATE-----" + pem.read_text().partition("-----BEGIN CERTIFICATE-----")[2])
+            bare.write_text(bare.read_text().partition("-----BEGIN PRIVATE KEY-----")[0])
+            for options, words in (
+                (["--https", "0", "--cert", "nope.pem", "--to", "a:1"], "--cert "),
+                (["--https", "0", "--cert", str(bare), "--to", "a:1"], "name its file with --key"),
+                (["--http", "8080"], "--to is missing"),
+                (["--demo", "--to", "a:1"], "--demo and --to were given"),
+                (["--http", "localhost:80", "--to", "a:1"], "IP:PORT"),
+            ):
+                refused = run(*options, cwd=directory)
+                self.assertNotEqual(refused.returncode, 0)
+                self.assertIn(words, refused.stderr)
+                self.assertNotIn("tls.", refused.stderr)
+        said = run("--help").stdout
+        self.assertIn("IP:PORT or [IPV6]:PORT", " ".join(said.split()))
+
 
 class StartTests(SynchronousTestCase):
     """Starting and stopping in the foreground."""
@@ -202,7 +224,8 @@ class StartTests(SynchronousTestCase):
         self.assertNotEqual(started.returncode, 0)
         self.assertIn(str(port), started.stderr)
         self.assertIn("in use", started.stderr)
-        self.assertIn("--http", started.stderr)
+        self.assertIn("choose another port with --http", started.stderr)
+        self.assertNotIn("--tcp", started.stderr)
         self.assertNotIn("Traceback", started.stderr)
 
 

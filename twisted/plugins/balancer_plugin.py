@@ -8,9 +8,7 @@ from twisted.application.reactors import Reactor
 
 from balancer.plugins import Command, LazyProbe, LazySelector
 
-balancer = Command(  # type: ignore[no-untyped-call]  # Twisted's has no types
-    "balancer", "balancer.tap", "A layer 4 and layer 7 load balancer", "balancer"
-)
+balancer = Command("balancer", "balancer.tap", "A layer 4 and layer 7 load balancer", "balancer")
 
 uvloop = Reactor("uvloop", "balancer.net.uvloop_reactor", "asyncio on uvloop, with its own TCP and UNIX streams")
 

@@ -184,13 +184,13 @@ class OpenListener:
                 self._proxy.abort_all()
         return stopped
 
-    def abort_all(self) -> None:
-        """Reset what is left."""
+    def abort_all(self, reason: str) -> None:
+        """Reset what is left, for this reason."""
         if self._proxy is not None:
-            self._proxy.abort_all()
+            self._proxy.abort_all(reason)
         if self._tls is not None:
-            self._tls.abort_all()
-        self._factory.abort_all()
+            self._tls.abort_all(reason)
+        self._factory.abort_all(reason)
 
     def _guard(self) -> None:
         """Have the guard that is configured. One that is there already keeps its counts."""
@@ -207,11 +207,12 @@ class OpenListener:
 
     def _opened(self, port: IListeningPort) -> None:
         self._port = port
+        mode = "tcp, the fallback of nat" if self.config.mode == "nat" else self.config.mode
         log.info(
             "listener '{name}' is open at {address} ({mode})",
             name=self.name,
             address=self.address,
-            mode=self.config.mode if self.config.tls is None else f"{self.config.mode} over TLS",
+            mode=mode if self.config.tls is None else f"{mode} over TLS",
         )
 
     def _make(

@@ -243,8 +243,8 @@ class BalancerService(Service):
         if self.access_log is not None:
             self.access_log.stop()
 
-    async def _drain(self, listeners: list[Listener]) -> None:
-        """Wait for their connections to end by themselves; then end them."""
+    async def _drain(self, listeners: list[Listener], reason: str = "the balancer was stopped") -> None:
+        """Wait for their connections to end by themselves; then end them, for this reason."""
         limit = self.configuration.drain
         left = sum(listener.connections for listener in listeners)
         if left and limit:
@@ -256,7 +256,7 @@ class BalancerService(Service):
         if left:
             self.log.warn("the time to drain is over: {left} connection(s) are aborted", left=left)
             for listener in listeners:
-                listener.abort_all()
+                listener.abort_all(reason)
             await deferLater(
                 self.reactor, DRAIN_LOOK
             )  # Twisted resets in a later turn; a stopped reactor closes in order
@@ -341,7 +341,9 @@ class BalancerService(Service):
                 self.log.error("{problem}", problem=str(error))
         if leaving:
             self._draining += leaving
-            drained = Deferred.fromCoroutine(self._drain(leaving))
+            drained = Deferred.fromCoroutine(
+                self._drain(leaving, "a reload closed or reopened its listener, and drain was over")
+            )
             drained.addErrback(lambda failure: self.log.failure("draining failed", failure))
             drained.addCallback(self._drained, leaving)
 

@@ -53,9 +53,9 @@ def default_balances(configuration: Configuration) -> dict[str, str]:
 
 
 def _default_balance(modes: set[str]) -> str:
-    if "http" in modes:
-        return BALANCE
-    return NAT_BALANCE if modes == {"nat"} else TCP_BALANCE
+    if "nat" in modes:
+        return NAT_BALANCE
+    return BALANCE if "http" in modes else TCP_BALANCE
 
 
 def _modes(configuration: Configuration) -> dict[str, set[str]]:

@@ -172,8 +172,8 @@ class UpstreamConfig(UpstreamPolicy):
         AfterValidator(_balance),
         Doc(
             "How a server is picked, for example `random(2)`, `leastconn`, `hdr(x-tenant) or leastconn`; empty takes "
-            "`random(2)`, or where no listener of mode http uses the upstream `leastconn`; `roundrobin` where only "
-            "those of mode nat do (which can do `roundrobin`, `random` and `source`)."
+            "`random(2)`, or `leastconn` where no listener of mode http uses the upstream; `roundrobin` where one of "
+            "mode nat does (which can do `roundrobin`, `random` and `source`)."
         ),
     ] = ""
     hash_type: Annotated[Literal["ring", "maglev"], Doc("How selectors that hash spread their keys.")] = "ring"

@@ -92,7 +92,7 @@ class NatListener:
         """The same: those that are established are the kernel's."""
         return self.stop()
 
-    def abort_all(self) -> None:
+    def abort_all(self, reason: str) -> None:
         """Nothing is here to be reset."""
 
     # -- for the table -------------------------------------------------------------------------------------------

@@ -61,11 +61,12 @@ class ProxySender:
     def __repr__(self) -> str:
         return f"<ProxySender {self.settings.version} {' '.join(self.settings.tlvs)}>"
 
-    def preface(self, client: ITransport, unique_id: bytes = b"") -> bytes:
+    def preface(self, client: ITransport, unique_id: bytes = b"", authority: bytes = b"") -> bytes:
         """The header for a connection on behalf of the client of this transport.
 
         :param unique_id: of what the connection is for; the id that the proxy in front gave goes before it, and where
             there is none a new one is made.
+        :param authority: the name that the client asked for in TLS which is not ended here.
         """
         introduced = proxied(client)
         before = introduced.header if introduced is not None else None
@@ -76,17 +77,19 @@ class ProxySender:
         datagram = before is not None and before.datagram
         if isinstance(source, Unix) is not isinstance(destination, Unix):
             source = destination = None
-        tlvs = self._tlvs(client, before, unique_id) if self.settings.tlvs else ()
+        tlvs = self._tlvs(client, before, unique_id, authority) if self.settings.tlvs else ()
         return encode(ProxyHeader(self._version, False, source, destination, datagram, tlvs), self._checksum)
 
-    def _tlvs(self, client: ITransport, before: ProxyHeader | None, unique_id: bytes) -> tuple[Tlv, ...]:
+    def _tlvs(
+        self, client: ITransport, before: ProxyHeader | None, unique_id: bytes, authority: bytes
+    ) -> tuple[Tlv, ...]:
         wanted = self.settings.tlvs
         tls: TlsConnection | None = cast(Any, client).getHandle() if is_tls(client) else None
         found: list[Tlv] = []
         if "alpn" in wanted:
             _add(found, ALPN, tls.get_alpn_proto_negotiated() if tls is not None else b"", before)
         if "authority" in wanted:
-            _add(found, AUTHORITY, tls.get_servername() or b"" if tls is not None else b"", before)
+            _add(found, AUTHORITY, tls.get_servername() or b"" if tls is not None else authority, before)
         if "unique-id" in wanted:
             given = before.get(UNIQUE_ID) if before is not None else None
             fitting = unique_id if len(unique_id) <= UNIQUE_ID_LIMIT else b""

@@ -152,7 +152,7 @@ class Connection:
             self._failed,
             self.record,
             self._idle,
-            b"" if sender is None else sender.preface(self.client.transport),
+            b"" if sender is None else sender.preface(self.client.transport, authority=self.record.sni),
         )
         self._opening.begin(traits)
 

@@ -25,7 +25,7 @@ def upstream(balance: str = "", check: CheckSettings | None = None) -> UpstreamC
 
 class CompletionTests(SynchronousTestCase):
     def test_balance(self) -> None:
-        """An upstream that no listener of mode http uses takes leastconn, one that only mode nat uses turns, any other,
+        """An upstream that no listener of mode http uses takes leastconn, one that mode nat uses too turns, any other,
         and one that nobody uses, two random choices; what was written stays."""
         names = ("l4", "l7", "both", "none", "tls", "kernel")
         configuration = Configuration(
@@ -36,7 +36,8 @@ class CompletionTests(SynchronousTestCase):
                 "c": ListenerConfig(listen="tcp:3", to="l7", route=(RouteSpec(to="both"),)),
                 "e": ListenerConfig(listen="tcp:5", mode="tls-passthrough", to="tls"),
                 "d": ListenerConfig(listen="tcp:4", mode="tcp", to="own"),
-                "f": ListenerConfig(listen="tcp:6", mode="nat", to="kernel"),
+                "f": ListenerConfig(listen="udp:6", mode="nat", to="kernel"),
+                "g": ListenerConfig(listen="udp:7", mode="udp", to="kernel"),
             },
         )
         done = completed(configuration, Vocabulary())

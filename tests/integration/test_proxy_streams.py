@@ -57,9 +57,10 @@ class Listener:
     def __init__(self) -> None:
         self.limit = ConnectionLimit("asked", 100)
         self.draining = False
+        self.guard = None
         self.told: Deferred[Any] = Deferred()
 
-    def admitted(self) -> IProtocol:
+    def admitted(self, visit: object = None) -> IProtocol:
         return Asked(self.told)
 
 

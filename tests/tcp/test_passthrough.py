@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from balancer.core.client_hello import LIMIT, alert
 from balancer.core.model import BackendSpec, Member
+from balancer.core.proxy_header import AUTHORITY, Inet
+from balancer.core.proxy_policy import SendProxy
+from balancer.core.proxy_protocol import ProxyDecoder
 from balancer.core.route_spec import RouteSpec
 from balancer.core.selection.hashed import Hashed
 from balancer.core.selection.keys import joined
@@ -17,6 +20,7 @@ from balancer.core.termination import Termination
 from balancer.core.timeouts import ClientTimeouts
 from balancer.core.upstream import Upstream
 from balancer.interfaces import SelectionOptions
+from balancer.net.proxy_backend import ProxySender
 from balancer.tcp.passthrough import Passthrough, Target
 from balancer.tcp.passthrough_factory import PassthroughFactory
 from balancer.testing.fakes import make_upstream
@@ -112,6 +116,21 @@ class RoutingTests(PassthroughTestCase):
         backend = self.accept()
         self.flush()
         self.assertEqual(backend.data, data)
+
+    def test_a_header_names_what_was_asked_for(self) -> None:
+        """A PROXY header in front of the TLS has the client's address and the name in its ClientHello."""
+        sender = ProxySender(SendProxy(version="v2", tlvs=("authority", "ssl")), lambda: b"id")
+        self.stage(sender=sender)
+        hello = real("a.example")
+        self.say(hello)
+        backend = self.accept()
+        self.flush()
+        decoder = ProxyDecoder(4096)
+        header = decoder.feed(backend.data)
+        assert header is not None
+        self.assertEqual(header.tlvs, ((AUTHORITY, b"a.example"),))
+        self.assertEqual(header.source, Inet("192.0.2.1", 40000))
+        self.assertEqual(decoder.rest, hello)
 
     def test_selectors_know_the_name(self) -> None:
         """The name is the host that a hash asks for, so that one name meets one backend."""

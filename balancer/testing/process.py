@@ -119,6 +119,12 @@ class BalancerProcess:
         found = re.compile(pattern)
         self.wait_until(lambda: sum(bool(found.search(line)) for line in self.lines) >= times, repr(pattern))
 
+    def seen(self, pattern: str) -> int:
+        """How many log lines match by now."""
+        found = re.compile(pattern)
+        with self._news:
+            return sum(bool(found.search(line)) for line in self.lines)
+
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until something is true after a new log line.
 

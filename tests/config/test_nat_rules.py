@@ -39,7 +39,7 @@ class NatRuleTests(SynchronousTestCase):
         self.assertEqual(problems(UPSTREAM + LISTENER.replace("tcp:80", "udp:53:interface=192.0.2.1")), [])
 
     def test_selectors(self) -> None:
-        """A selector that needs every connection here is refused with those that do not; a default that is shared is one of these."""
+        """A selector that needs every connection here is refused with those that do not; a default is one of these."""
         for balance in ("leastconn", "random(2)", "source or random"):
             text = UPSTREAM + f'balance = "{balance}"\n' + LISTENER
             self.only(text, "upstream.web.balance", balance, "one of roundrobin, random, source")

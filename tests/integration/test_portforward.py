@@ -53,16 +53,16 @@ def reverse(connection: socket.socket) -> None:
 
 def ask(port: int, data: bytes) -> bytes:
     """Say it, end, and hear the answer; ``reset`` where there is none."""
-    with socket.create_connection(("127.0.0.1", port), 60) as client:
-        received = b""
-        try:
+    received = b""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 60) as client:  # it may be reset before this returns
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
             while more := client.recv(65536):
                 received += more
-        except OSError:
-            return b"reset"
-        return received
+    except OSError:
+        return b"reset"
+    return received
 
 
 class ForwardingTests(TestCase):

@@ -43,6 +43,9 @@ from balancer.udp.settings import UdpSettings
 
 log = Logger()
 
+CLOSED = "its listener was closed"
+"""Why a client that has asked for nothing yet is reset, at a stop and at a reload."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -179,9 +182,9 @@ class OpenListener:
         if isinstance(self._factory, ChannelFactory):
             self._factory.drain()
             if self._tls is not None:
-                self._tls.abort_all()  # as idle connections are: nothing was asked yet
+                self._tls.abort_all(CLOSED)  # as idle connections are: nothing was asked yet
             if self._proxy is not None:
-                self._proxy.abort_all()
+                self._proxy.abort_all(CLOSED)
         return stopped
 
     def abort_all(self, reason: str) -> None:

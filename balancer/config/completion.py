@@ -27,20 +27,11 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
     Completing twice is completing once. What :func:`~balancer.config.reader.read` returns is complete; whoever builds
     a :class:`Configuration` in Python completes it before use.
     """
-    defaults = default_balances(configuration)
-    used = _modes(configuration)
-    streams = {
-        name
-        for listener in configuration.listener.values()
-        for name in listener.upstreams
-        if not place(listener.listen).datagrams
-    }
+    defaults, datagrams = default_balances(configuration), _of_datagrams_alone(configuration)
     return replace(
         configuration,
         upstream={
-            name: _completed(
-                _default_check(upstream, vocabulary, name in used and name not in streams), defaults[name], vocabulary
-            )
+            name: _completed(_default_check(upstream, vocabulary, name in datagrams), defaults[name], vocabulary)
             for name, upstream in configuration.upstream.items()
         },
     )
@@ -65,6 +56,14 @@ def _modes(configuration: Configuration) -> dict[str, set[str]]:
         for name in listener.upstreams:
             modes.setdefault(name, set()).add(listener.mode)
     return modes
+
+
+def _of_datagrams_alone(configuration: Configuration) -> set[str]:
+    """The upstreams that listeners use, and only listeners of datagrams."""
+    used: dict[bool, set[str]] = {True: set(), False: set()}
+    for listener in configuration.listener.values():
+        used[place(listener.listen).datagrams].update(listener.upstreams)
+    return used[True] - used[False]
 
 
 def _default_check(upstream: UpstreamConfig, vocabulary: Vocabulary, datagrams: bool) -> UpstreamConfig:

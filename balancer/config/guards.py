@@ -8,12 +8,9 @@ from ipaddress import ip_network
 
 from balancer.config.listen import place
 from balancer.config.problems import Mistake
-from balancer.config.schema import Configuration
+from balancer.config.schema import STREAMS, Configuration
 from balancer.config.wording import Path
 from balancer.core.guard_policy import GuardPolicy
-
-_GUARDED = frozenset({"tcp", "http", "tls-passthrough"})
-"""Modes whose clients are connections."""
 
 
 def guards(configuration: Configuration) -> Iterator[Mistake]:
@@ -26,7 +23,7 @@ def guards(configuration: Configuration) -> Iterator[Mistake]:
         if not guard.limits:
             allowed = 'at least one of "allow", "deny", "connections", "rate", "max_lifetime"'
             yield Mistake(path=path, found="a guard that limits nothing", allowed=allowed, about=(path,))
-        if listener.mode not in _GUARDED:
+        if listener.mode not in STREAMS:
             found, allowed = f'a guard in mode "{listener.mode}"', "a guard in mode tcp, http or tls-passthrough"
             yield Mistake(path=path, found=found, allowed=allowed, about=(path, ("listener", name, "mode")))
         for key, found, allowed in _idle_keys(guard, kind):

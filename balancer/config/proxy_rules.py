@@ -4,15 +4,12 @@ from collections.abc import Iterator
 
 from balancer.config.listen import place
 from balancer.config.problems import Mistake
-from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
+from balancer.config.schema import STREAMS, Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.wording import Path, shown
 from balancer.core.policies import PoolPolicy
 
 INSIDE = ("ssl", "tls", "txsni", "haproxy")
 """Kinds of endpoints behind which no header arrives: TLS of their own begins before it, or they take it themselves."""
-
-STREAMS = frozenset({"tcp", "http", "tls-passthrough"})
-"""Modes in which the balancer itself accepts connections and makes others."""
 
 
 def proxy_headers(configuration: Configuration) -> Iterator[Mistake]:

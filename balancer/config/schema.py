@@ -119,6 +119,9 @@ def _wrong_type(kind: object, names: list[str]) -> ValidationError:
     return ValidationError.from_exception_data("check", [InitErrorDetails(type=error, loc=("type",), input=kind)])
 
 
+STREAMS = frozenset({"tcp", "http", "tls-passthrough"})
+"""Modes in which this process accepts connections and makes others."""
+
 DEFAULT_CHECK = CheckSettings()
 """The check of an upstream that says nothing of one. It is this very object, so that it can be told from one that says
 the same (:mod:`balancer.config.completion`)."""

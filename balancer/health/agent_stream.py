@@ -7,7 +7,6 @@ works is the check's question. It never overrules the operator (:mod:`balancer.c
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -15,8 +14,7 @@ from balancer.core.advice import Advice
 from balancer.core.agent import Report
 from balancer.core.agent_settings import AgentSettings
 from balancer.core.model import AdminState, Backend, Health
-from balancer.health.attempt import Attempt
-from balancer.health.stream import FIRST_WITHIN, Surroundings
+from balancer.health.asking import Asking, Surroundings
 from balancer.interfaces import AgentResult, ProbeResult, ProbeTarget
 
 PLUGIN = "agent"
@@ -34,8 +32,7 @@ class AgentStream:
     """
 
     __slots__ = (
-        "_attempt", "_logged", "_place", "_surroundings", "_target", "_timer", "advice", "backend", "health", "last",
-        "settings",
+        "_asking", "_logged", "_surroundings", "_target", "advice", "backend", "health", "last", "settings",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, settings: AgentSettings, surroundings: Surroundings) -> None:
@@ -47,9 +44,7 @@ class AgentStream:
         host = settings.address or backend.host
         self._target = ProbeTarget(host=host, port=settings.port, tls_name=None, name=backend.host)
         self._surroundings = surroundings
-        self._timer: IDelayedCall | None = None
-        self._place: object | None = None
-        self._attempt: Attempt | None = None
+        self._asking = Asking(surroundings, self._ask, settings.timeout, self._take)
         self._logged = ""
 
     def __repr__(self) -> str:
@@ -71,19 +66,12 @@ class AgentStream:
         """The operator spoke: in their maintenance nothing is asked, in the agent's own it goes on."""
         if self.backend.operator[0] is AdminState.MAINT:
             self.halt()
-        elif self._timer is None and self._attempt is None and self._place is None:
-            self._schedule(FIRST_WITHIN * self._surroundings.random.random())
+        elif not self._asking.active:
+            self._asking.start()
 
     def halt(self) -> None:
         """Ask no more; what it said stays."""
-        self._place = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._attempt is not None:
-            attempt, self._attempt = self._attempt, None
-            attempt.cancel()
-            self._surroundings.gate.leave()
+        self._asking.halt()
 
     def stop(self) -> None:
         """Ask no more, and take back what it said."""
@@ -94,30 +82,13 @@ class AgentStream:
 
     # -- one question -------------------------------------------------------------------------------------------
 
-    def _schedule(self, wait: float) -> None:
-        self._timer = self._surroundings.reactor.callLater(wait, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        place = self._place = object()
-        # One that was halted meanwhile, and perhaps goes on, has another place or none: this one is void.
-        self._surroundings.gate.enter(lambda: self._place is place and self._begin())
-
-    def _begin(self) -> bool:
-        self._place = None
-        self._attempt = Attempt(self._ask, self.settings.timeout, self._surroundings.reactor, self._take)
-        self._attempt.start()
-        return True
-
     def _ask(self) -> "Deferred[ProbeResult]":
         return self._surroundings.lookup(PLUGIN).probe(self._target, self.settings, self._surroundings.reactor)
 
     def _take(self, result: ProbeResult, unexpected: Failure | None) -> None:
-        self._attempt = None
         self.last = result
         jitter = 1 + self.settings.jitter * (2 * self._surroundings.random.random() - 1)
-        self._schedule(self.settings.interval * jitter)
-        self._surroundings.gate.leave()
+        self._asking.again(self.settings.interval * jitter)
         said = result.report if isinstance(result, AgentResult) else None
         self._log(result, said, unexpected)
         if said is not None:

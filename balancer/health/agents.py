@@ -8,7 +8,7 @@ from balancer.core.agent_settings import AgentSettings
 from balancer.core.model import Backend
 from balancer.core.upstream import Upstream
 from balancer.health.agent_stream import AgentStream
-from balancer.health.stream import Surroundings
+from balancer.health.asking import Surroundings
 from balancer.registry import Registry
 
 

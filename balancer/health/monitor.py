@@ -15,8 +15,9 @@ from balancer.core.health import CheckSettings
 from balancer.core.model import AdminState, Backend
 from balancer.core.upstream import Upstream
 from balancer.health.agents import Agents
+from balancer.health.asking import Surroundings
 from balancer.health.gate import Gate
-from balancer.health.stream import ProbeStream, Surroundings
+from balancer.health.stream import ProbeStream
 from balancer.interfaces import IProbePlugin
 from balancer.plugins import named
 from balancer.registry import Registry

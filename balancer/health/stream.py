@@ -4,41 +4,15 @@ It performs what :class:`~balancer.core.health.HealthMachine` decides: it waits,
 on to the backend. It never decides what a result means and never knows who uses the backend.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from random import Random
-from typing import Any
-
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from balancer.core.health import CheckSettings, HealthMachine
 from balancer.core.model import AdminState, Backend, Health
 from balancer.core.proxy_protocol import greeting
-from balancer.health.attempt import Attempt
-from balancer.health.gate import Gate
-from balancer.interfaces import IProbePlugin, ProbeResult, ProbeTarget
-
-FIRST_WITHIN = 0.1
-"""Seconds within which a new stream's first probe begins, at random: at once to a person, spread for a thousand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all streams of a monitor share.
-
-    :ivar reactor: clock, timers, and what the probes connect with.
-    :ivar random: for jitter.
-    :ivar gate: bounds the probes at one time.
-    :ivar lookup: finds a probe plugin by its name.
-    """
-
-    reactor: Any
-    random: Random
-    gate: Gate
-    lookup: Callable[[str], IProbePlugin]
+from balancer.health.asking import Asking, Surroundings
+from balancer.interfaces import ProbeResult, ProbeTarget
 
 
 class ProbeStream:
@@ -50,12 +24,10 @@ class ProbeStream:
     """
 
     __slots__ = (
-        "_attempt",
+        "_asking",
         "_logged",
-        "_place",
         "_running",
         "_surroundings",
-        "_timer",
         "_waits",
         "backend",
         "check",
@@ -88,13 +60,11 @@ class ProbeStream:
         self._surroundings = surroundings
         self._waits = False
         self._running = False
-        self._timer: IDelayedCall | None = None
-        self._place: object | None = None
-        self._attempt: Attempt | None = None
+        self._asking = Asking(surroundings, self._probe, check.timeout, self._take)
         self._logged = ""
 
     def __repr__(self) -> str:
-        doing = "probing" if self._attempt else "running" if self._running else "paused"
+        doing = "probing" if self._asking.asking else "running" if self._running else "paused"
         return f"<ProbeStream {self.check.type} of {self.backend.address} {doing} {self.probes} {self.machine!r}>"
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -135,19 +105,12 @@ class ProbeStream:
         if self._running:
             return
         self._running = True
-        self._schedule(FIRST_WITHIN * self._surroundings.random.random())
+        self._asking.start()
 
     def halt(self) -> None:
         """Cancel everything; the verdict stays."""
         self._running = False
-        self._place = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._attempt is not None:
-            attempt, self._attempt = self._attempt, None
-            attempt.cancel()
-            self._surroundings.gate.leave()
+        self._asking.halt()
 
     def stop(self) -> None:
         """Cancel everything and take the verdict back."""
@@ -156,33 +119,16 @@ class ProbeStream:
 
     # -- one probe ----------------------------------------------------------------------------------------------
 
-    def _schedule(self, wait: float) -> None:
-        self._timer = self._surroundings.reactor.callLater(wait, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        place = self._place = object()
-        # A stream that was halted meanwhile, and perhaps resumed, has another place or none: this one is void.
-        self._surroundings.gate.enter(lambda: self._place is place and self._begin())
-
-    def _begin(self) -> bool:
-        self._place = None
-        self.probes += 1
-        self._attempt = Attempt(self._probe, self.check.timeout, self._surroundings.reactor, self._take)
-        self._attempt.start()
-        return True
-
     def _probe(self) -> "Deferred[ProbeResult]":
+        self.probes += 1
         plugin = self._surroundings.lookup(self.check.type)
         return plugin.probe(self.target, self.check, self._surroundings.reactor)
 
     def _take(self, result: ProbeResult, unexpected: Failure | None) -> None:
-        self._attempt = None
         self.last = result
         before = self.machine.health
         changed = self.machine.result(result.passed)
-        self._schedule(self.machine.wait(self._surroundings.random))
-        self._surroundings.gate.leave()
+        self._asking.again(self.machine.wait(self._surroundings.random))
         self._log(result, unexpected)
         if changed or not self.machine.streak or self.machine.health is Health.UNKNOWN:
             self._tell(self._reason(result, before) if changed else result.reason)

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python import log
 from twisted.python.failure import Failure
 
-from balancer.net.uvloop_stream import UvloopStream
+from balancer.net.uvloop_stream import UvloopStream, conclude
 from balancer.net.uvloop_transport import ClientTransport
 
 OF_SOCKETS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM, EAFNOSUPPORT})
@@ -72,11 +72,7 @@ class LiteralClient(ClientTransport):
             opening.close()
             self._refused(error, False)
         else:
-            # It returns the transport, which we have; or that was closed meanwhile, and heard of it.
-            try:  # noqa: SIM105  # suppress costs a connection as much as the call does
-                opening.send(None)
-            except (StopIteration, RuntimeError):
-                pass
+            conclude(opening)
 
     def _refused(self, error: BaseException | None, at_once: bool) -> None:
         number = getattr(error, "errno", None)

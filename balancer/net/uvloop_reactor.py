@@ -35,7 +35,7 @@ from balancer.net.uvloop_client import DirectClient, LiteralOwner, is_literal
 from balancer.net.uvloop_connector import TcpConnector, TcpDirectTransport
 from balancer.net.uvloop_outbox import Outbox
 from balancer.net.uvloop_port import TcpPort, TcpServerTransport, UvloopPort
-from balancer.net.uvloop_stream import StartPaused, UvloopStream
+from balancer.net.uvloop_stream import StartPaused, UvloopStream, conclude
 from balancer.net.uvloop_transport import internet_address
 from balancer.net.uvloop_unix import UnixConnector, UnixPort, adopt
 
@@ -123,10 +123,8 @@ class UvloopReactor(AsyncioSelectorReactor):
 
     # -- streams -------------------------------------------------------------------------------------------------
 
-    def opened(self, opening: Coroutine[Any, Any, Any] | None) -> None:
+    def opened(self, opening: Coroutine[Any, Any, Any]) -> None:
         """Let this coroutine of a transport that is connected come to its end in the next turn."""
-        if opening is None:
-            return
         if not self._just_opened:
             self.loop.call_soon(self._finish_opened)
         self._just_opened.append(opening)
@@ -134,11 +132,7 @@ class UvloopReactor(AsyncioSelectorReactor):
     def _finish_opened(self) -> None:
         openings, self._just_opened = self._just_opened, []
         for opening in openings:
-            # It returns the transport, which we have; or that was closed meanwhile, and heard of it.
-            try:  # noqa: SIM105  # suppress costs a connection as much as the call does
-                opening.send(None)
-            except (StopIteration, RuntimeError):
-                pass
+            conclude(opening)
 
     def listenTCP(self, port: Any, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See ``IReactorTCP``."""

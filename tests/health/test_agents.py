@@ -13,8 +13,8 @@ from balancer.core.agent import report
 from balancer.core.agent_settings import AgentSettings
 from balancer.core.health import CheckSettings
 from balancer.core.model import AdminState, Backend, BackendSpec, Health
+from balancer.health.asking import FIRST_WITHIN
 from balancer.health.monitor import Monitor
-from balancer.health.stream import FIRST_WITHIN
 from balancer.interfaces import AgentResult, IProbePlugin, ProbeResult, ProbeTarget
 from balancer.registry import Registry
 from balancer.testing.probes import FAILED, PASSED, ScriptedProbe

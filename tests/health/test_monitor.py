@@ -10,8 +10,8 @@ from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, 
 from balancer.core.health import CheckSettings
 from balancer.core.model import AdminState, Backend, BackendSpec, Health
 from balancer.errors import UnknownName
+from balancer.health.asking import FIRST_WITHIN
 from balancer.health.monitor import Monitor
-from balancer.health.stream import FIRST_WITHIN
 from balancer.interfaces import IProbePlugin, ProbeTarget
 from balancer.registry import Registry
 from balancer.testing.probes import FAILED, PASSED, ScriptedProbe

@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.core.health import CheckSettings
 from balancer.core.model import Backend, Health
+from balancer.health.asking import FIRST_WITHIN, Surroundings
 from balancer.health.gate import Gate
-from balancer.health.stream import FIRST_WITHIN, ProbeStream, Surroundings
+from balancer.health.stream import ProbeStream
 from balancer.interfaces import IProbePlugin, ProbeResult, ProbeTarget
 from balancer.testing.probes import FAILED, PASSED, ScriptedProbe
 

@@ -8,10 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.core.health import CheckSettings
 from balancer.core.model import Backend
 from balancer.core.proxy_protocol import greeting
+from balancer.health.asking import Surroundings
 from balancer.health.gate import Gate
 from balancer.health.probes import EXPECT, HTTP, TCP, TLS
 from balancer.health.settings import ExpectCheckSettings, HttpCheckSettings, TlsCheckSettings
-from balancer.health.stream import ProbeStream, Surroundings
+from balancer.health.stream import ProbeStream
 from balancer.interfaces import ProbeTarget
 from balancer.testing.probes import PlayedBackend, ScriptedProbe
 

@@ -14,7 +14,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BeforeValidator
 from typing_extensions import Doc
 
@@ -136,6 +136,8 @@ def words(annotation: Any) -> str:
         return "a text" + "".join(f" that matches {note.pattern}" for note in notes if hasattr(note, "pattern"))
     if base in _PLAIN:
         return _PLAIN[base] + _bounds(notes)
+    if _takes_list(base) and any(isinstance(note, MinLen) and note.min_length for note in notes):
+        return _composed(base).replace("a list", "a list that is not empty", 1)
     return _composed(base)
 
 

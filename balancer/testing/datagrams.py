@@ -43,12 +43,14 @@ class DatagramServer:
 
     :param answers: the datagrams to send back.
     :ivar received: how many datagrams came.
+    :ivar arrived: set from the first one on.
     """
 
     def __init__(self, answers: Callable[[bytes], list[bytes]], host: str = "127.0.0.1", port: int = 0) -> None:
         self.answers = answers
         self.host = host
         self.received = 0
+        self.arrived = threading.Event()
         self._socket = _bound(host, port)
         self._socket.settimeout(LOOK)
         self.port = int(self._socket.getsockname()[1])
@@ -74,6 +76,7 @@ class DatagramServer:
             except TimeoutError:
                 continue
             self.received += 1
+            self.arrived.set()
             for answer in self.answers(data):
                 self._socket.sendto(answer, client)
 

@@ -250,13 +250,15 @@ class MistakeTests(SynchronousTestCase):
             [listener.a]
             to = "web"
             """,
-            (1, "upstream.web.servers", "nothing", "a list, each item a text like", ""),
+            (1, "upstream.web.servers", "nothing", "a list that is not empty, each item a text like", ""),
             (3, "listener.a.listen", "nothing", "a Twisted endpoint description", ""),
         )
 
     def test_no_servers(self) -> None:
         """An upstream without servers is refused."""
-        self.check("[upstream.a]\nservers = []\n", (2, "upstream.a.servers", "an empty list", "a list", ""))
+        self.check(
+            "[upstream.a]\nservers = []\n", (2, "upstream.a.servers", "an empty list", "a list that is not empty", "")
+        )
 
     def test_misspelt_required(self) -> None:
         """A required key that is misspelt is one mistake, not two."""

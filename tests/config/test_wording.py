@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt, Lt
+from annotated_types import Gt, Lt, MinLen
 from pydantic import Field
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import Doc
@@ -57,6 +57,7 @@ class WordsTests(SynchronousTestCase):
             (Annotated[str, Field(pattern="^a$")], "a text that matches ^a$"),
             (Literal["a", "b", "c"], '"a", "b" or "c"'),
             (tuple[Literal["a", "b"], ...], 'a list, each item "a" or "b"'),
+            (Annotated[tuple[int, ...], MinLen(1)], "a list that is not empty, each item a whole number"),
             (Mapping[str, Weight], "a table, each value a whole number from 0 to 256"),
             (Port | None, "a whole number from 1 to 65535"),
             (bool | str | Small, "true or false, a text or a table"),

@@ -162,3 +162,7 @@ class BadResponse(BalancerError):
 
     def __repr__(self) -> str:
         return f"BadResponse({self.reason!r}, {self.section!r}, nothing_received={self.nothing_received})"
+
+
+class StoreError(BalancerError):
+    """A store of responses cannot read or keep something: for the store's caller, which goes on without it."""

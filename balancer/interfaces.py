@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from balancer.cache.purges import Purge
+    from balancer.cache.stored import Stored
     from balancer.core.agent import Report
     from balancer.core.model import BackendSpec, Member
     from balancer.core.traits import Traits
@@ -131,3 +133,82 @@ class IDiscovery(Interface):
 
     def stop() -> None:
         """End; nothing is published afterwards."""
+
+
+class ICacheStore(Interface):
+    """Keeps responses. One store may serve several caches; their names are part of the keys.
+
+    A key is ``uri + b"\\n" + rest`` (:mod:`balancer.cache.keys`): what is purged goes by the URI, whatever the rest.
+    What was purged is not found any more, or is found with ``SOFT_PURGED``; that holds for what is being written too: a
+    response whose ``serial`` is older than a purge that meets it is not kept.
+    """
+
+    serial = Attribute("How many purges there were: a response remembers that of when it was asked for.")
+    counters = Attribute("A mapping of names to numbers: objects, bytes, evicted, refused, corrupt, errors, ...")
+
+    def start() -> Deferred[None] | None:
+        """Open it; fires when it can be used (until then nothing is found and nothing kept)."""
+
+    def stop() -> Deferred[None] | None:
+        """Close it, with everything that is worth keeping kept."""
+
+    def get(key: bytes) -> Sequence[Stored] | Deferred[Sequence[Stored]]:
+        """The responses stored under a key, the most recent first; empty for none. Never fails: what cannot be read
+        is absent, and counted."""
+
+    def begin(key: bytes, stored: Stored, size: int, resume: Callable[[], None]) -> ICacheWriter | None:
+        """Begin to store a response whose body is to come; ``None`` where it is not wanted (too large, not admitted).
+
+        :param stored: all but the body. It takes the place of the one with the same ``nominated``.
+        :param size: bytes of the body, -1 where that is unknown.
+        :param resume: called, never from within a call, when a writer that was full takes more.
+        """
+
+    def put(key: bytes, stored: Stored) -> None:
+        """Store a whole response at one time, the body in memory; or, where the body is that of an entry of this key,
+        replace its head (freshening)."""
+
+    def drop(key: bytes, stored: Stored) -> None:
+        """Remove this one response, if it is there."""
+
+    def remove(uri: bytes, soft: bool) -> int | Deferred[int]:
+        """Remove (or soft purge) everything under this URI, at once; how many responses there were."""
+
+    def purge(purge: Purge) -> None:
+        """Whatever it meets is not found from now on (or only as SOFT_PURGED). In constant time: the room is given
+        back later. A store that survives a restart keeps it before this returns."""
+
+
+class ICacheWriter(Interface):
+    """One body on its way into a store."""
+
+    body = Attribute("A StoredBody of what was written so far: its readers may read all bytes that were written.")
+
+    def write(data: bytes) -> bool:
+        """Append. False: enough for now, wait for ``resume`` (what was written is taken all the same).
+
+        :raises balancer.errors.StoreError: it cannot be kept (full, failed): call :meth:`abort`; what was written
+            before stays readable until then.
+        """
+
+    def commit() -> None:
+        """The body is complete: the response is found from now on, unless a purge met it meanwhile.
+
+        :raises balancer.errors.StoreError: it cannot be kept.
+        """
+
+    def abort() -> None:
+        """It will not be complete: nothing of it is ever found. Readers that are open stay readable."""
+
+
+class ICacheStorePlugin(Interface):
+    """Makes stores of one kind: ``[store.NAME]`` with ``type = "name"``."""
+
+    name = Attribute("What the configuration calls it, for example ``memory``.")
+    settings = Attribute("A frozen dataclass: the store's own keys, each documented with typing_extensions.Doc.")
+
+    def store(settings: object, reactor: object, others: Callable[[str], ICacheStore]) -> ICacheStore:
+        """A store.
+
+        :param others: the stores of the configuration by name, for one that is made of others.
+        """

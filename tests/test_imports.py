@@ -26,8 +26,9 @@ LAYERS: list[set[str]] = [
     {"tls_material"},
     {"admin"},
     {"tcp", "udp", "http", "nat", "health", "discovery"},
-    {"net", "registry", "plugins"},
+    {"net", "registry", "plugins", "stores"},
     {"config"},
+    {"cache"},
     {"core", "http1"},
     {"errors", "interfaces"},
     {"compiled"},
@@ -39,7 +40,7 @@ LAYERS: list[set[str]] = [
 SIDEWAYS = {("registry", "plugins"), ("http1", "core")}
 """The only imports within a layer: the registry finds selectors, http1's limits are written in core's units."""
 
-WITHOUT_TWISTED_IO = {"core", "http1", "config", "errors", "interfaces"}
+WITHOUT_TWISTED_IO = {"cache", "core", "http1", "config", "errors", "interfaces"}
 """Rooms that import neither twisted.internet nor twisted.web."""
 
 ONLY = {"twisted.internet.reactor": "balancer.tap", "twisted.plugin.getPlugins": "balancer.plugins"}

@@ -8,8 +8,8 @@
         reply = cache.received(asking, response, body, clock())
     print(reply.status, reply.fields, reply.body)
 
-Where the origin cannot be asked, ``cache.failed(asking, clock())`` is what may be sent all the same. Bodies are whole and
-in memory. It never does I/O, never waits, and never collapses requests (the balancer's own exchange does).
+Where the origin cannot be asked, ``cache.failed(asking, clock())`` is what may be sent all the same. Bodies are whole
+and in memory. It never does I/O, never waits, and never collapses requests (the balancer's own exchange does).
 """
 
 from collections.abc import Sequence

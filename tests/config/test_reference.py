@@ -23,7 +23,7 @@ class LayoutTests(SynchronousTestCase):
 
     def test_every_key(self) -> None:
         """Every key a file may have is in a table that is laid out."""
-        keys = {(table.header, table.check, key.name) for table in self.tables for key in table.values}
+        keys = {(table.header, table.chosen, key.name) for table in self.tables for key in table.values}
         for expected in (
             ("", "", "drain"),
             ("[upstream.NAME]", "", "balance"),
@@ -114,7 +114,7 @@ class ExampleTests(SynchronousTestCase):
         """The keys of every other type of check are its keys, with its defaults."""
         block = r"(?ms)^#\[upstream\.web\.check\]\n(#type.*?)(?=^#?\[|^# [^\n]*\n#?\[|\Z)"
         blocks = re.findall(block, example(vocabulary()))
-        self.assertEqual(len(blocks), sum(bool(table.check) for table in tables(vocabulary())))
+        self.assertEqual(len(blocks), sum(bool(table.chosen) for table in tables(vocabulary())))
         for block in blocks:
             check = re.sub(r"(?m)^#(?! )", "", block)
             made = reads(f'[upstream.web]\nservers = ["a:1"]\n[upstream.web.check]\n{check}\n', "b", vocabulary())
@@ -161,4 +161,4 @@ class PageTests(SynchronousTestCase):
 
 def _title(table: Table) -> str:
     title = f"`{table.header}`" if table.header else "The top"
-    return title + (f' with `type = "{table.check}"`' if table.check else "")
+    return title + (f' with `type = "{table.chosen}"`' if table.chosen else "")

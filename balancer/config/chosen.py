@@ -33,6 +33,12 @@ class StoreConfig:
     ]
     settings: Any
 
+    @property
+    def over(self) -> str:
+        """The store behind it, for settings that name one; else empty."""
+        over = getattr(self.settings, "over", "")
+        return over if isinstance(over, str) else ""
+
 
 def vocabulary_of(info: ValidationInfo) -> Vocabulary:
     """The words that whoever reads has passed in."""

@@ -12,6 +12,9 @@ from balancer.core.health import CheckSettings
 NO_CHECK = "none"
 """The ``type`` of a check that is none."""
 
+MEMORY = "memory"
+"""The store that is there without being written, of the type of the same name."""
+
 
 def _any_text(text: str) -> None:
     """Let every selector pass."""

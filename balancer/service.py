@@ -37,7 +37,7 @@ from balancer.errors import AccessLogError, ListenError
 from balancer.health.agent_stream import PLUGIN as AGENT_PLUGIN
 from balancer.health.monitor import Monitor
 from balancer.http.resource import ProxyResource
-from balancer.interfaces import IProbePlugin, ISelectorPlugin
+from balancer.interfaces import ICacheStorePlugin, IProbePlugin, ISelectorPlugin
 from balancer.listeners import Listener, Surroundings, http_settings, make_listener, succeed
 from balancer.live import LiveUpstream
 from balancer.nat.table import NatTable
@@ -64,10 +64,11 @@ DRAIN_LOOK = 0.05
 
 
 def vocabulary() -> Vocabulary:
-    """What the plugins of this installation add to the configuration: probes and selectors. (Agents are asked beside a
-    check, by a table of their own.)"""
+    """What the plugins of this installation add to the configuration: probes, selectors and stores. (Agents are asked
+    beside a check, by a table of their own.)"""
     return Vocabulary(
         checks={name: plugin.settings for name, plugin in every(IProbePlugin).items() if name != AGENT_PLUGIN},
+        stores={name: plugin.settings for name, plugin in every(ICacheStorePlugin).items()},
         selectors=lambda text: selection.check(text, partial(named, ISelectorPlugin)),
     )
 

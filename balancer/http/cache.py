@@ -80,10 +80,13 @@ class Cache:
     :param wall: seconds since the epoch.
     :param counters: those of the cache it replaces.
     :ivar counters: what happened so far.
+    :ivar secret: what the boundaries of multipart answers are made from.
     :ivar label: its name as Cache-Status has it; empty where that field is left out.
     """
 
-    __slots__ = ("_fetches", "_keys", "_passed", "counters", "label", "name", "policy", "random", "store", "wall")
+    __slots__ = (
+        "_fetches", "_keys", "_passed", "counters", "label", "name", "policy", "random", "secret", "store", "wall",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class Cache:
         self.store = store
         self.wall = wall
         self.random = random
+        self.secret = random.randbytes(16)
         self.counters = Counters() if counters is None else counters
         self._keys: dict[bytes, KeyMaker] = {}
         self._fetches: dict[bytes, list[Fetch]] = {}

@@ -441,7 +441,7 @@ class CachedExchange:
             pieces = () if self.head.method == b"HEAD" else ((0, TO_THE_END),)
         else:
             whole = stored if end < 0 or not stored.flags & UNSIZED else _sized(stored, end)
-            made = answer(self.asked, self.head, whole)
+            made = answer(self.asked, self.head, whole, self.cache.secret)
             status, reason, lines, length, pieces = made.status, made.reason, made.lines, made.length, made.pieces
         wall = self.cache.wall()
         age = max(0, int(stored.age + max(0.0, wall - stored.arrived)))

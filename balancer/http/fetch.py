@@ -17,7 +17,7 @@ from balancer.cache.messages import PlainResponse
 from balancer.cache.partial import combined
 from balancer.cache.reuse import HIT, STALE, Decision, decide, usable_on_error
 from balancer.cache.storing import Judgement, judge
-from balancer.cache.stored import UNSIZED, Stored
+from balancer.cache.stored import UNSIZED, BodyReader, Stored
 from balancer.cache.validation import fetching, freshened, validating
 from balancer.cache.vary import nominate
 from balancer.core.record import ExchangeRecord
@@ -296,6 +296,8 @@ class Fetch:
         self._arriving = arriving = Arriving(
             writer, most, self._settings.buffer, exchange.pause_response, exchange.resume_response
         )
+        if size >= 0:
+            self._stored = stored = stored.with_body(Coming(size))
         cache.stored(self.key)
         leader, waiting = self._leader, self._waiting
         self._waiting = []
@@ -572,6 +574,19 @@ class Fetch:
 
     def resume_request(self) -> None:
         """The request is complete."""
+
+
+class Coming:
+    """A body that is still to come: its size is known."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def open(self) -> BodyReader:
+        """Never asked for: whoever gets it reads what arrives."""
+        raise StoreError("the body is still arriving")
 
 
 def _with(head: RequestHead, fields: Fields) -> RequestHead:

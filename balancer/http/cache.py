@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from balancer.cache.keys import KeyMaker
 from balancer.cache.policy import CachePolicy
 from balancer.cache.purges import Purge
+from balancer.cache.status import hit
 from balancer.interfaces import ICacheStore
 
 if TYPE_CHECKING:
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from balancer.cache.asked import Asked
-    from balancer.cache.messages import Request
-    from balancer.cache.stored import Stored
     from balancer.http.fetch import Fetch
+    from balancer.http1.heads import RequestHead
 
 PASSED = 10000
 """Keys remembered of which the response may not be stored; what is forgotten is collapsed once more."""
@@ -99,7 +99,7 @@ class Cache:
     ) -> None:
         self.name = name
         self.policy = policy
-        self.label = token_or_string(policy.name)
+        self.label = hit(policy.name, 0).partition(b"; hit")[0] if policy.name else b""
         self.store = store
         self.wall = wall
         self.random = random
@@ -126,7 +126,7 @@ class Cache:
 
     # -- what is being fetched ----------------------------------------------------------------------------------------
 
-    def under_way(self, key: bytes, asked: "Asked", head: "Request") -> "Fetch | None":
+    def under_way(self, key: bytes, asked: "Asked", head: "RequestHead") -> "Fetch | None":
         """A fetch that may answer this request too."""
         limit = self.policy.followers
         for fetch in self._fetches.get(key, ()):

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from balancer.cache import status as cache_status
 from balancer.cache.answers import answer
 from balancer.cache.asked import Asked
+from balancer.cache.conditions import must_forward
 from balancer.cache.invalidation import invalidated
 from balancer.cache.messages import PlainResponse
 from balancer.cache.reuse import HIT, MISS, REFUSED, STALE, Decision, decide
@@ -76,18 +77,17 @@ def begin(
         record.client = peer.client(head)
     if asked.plain and complete and not body:
         found = cache.store.get(plan.key)
-        if not isinstance(found, Deferred) and _hit(cache, settings, front, head, found, record, begun, now):
+        if not isinstance(found, Deferred) and _hit(cache, front, head, found, record, begun, now):
             return
     else:
         found = None
-    exchange = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked)
-    front.drive(exchange)
-    exchange.start(now, complete, body, found)
+    cached = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked)
+    front.drive(cached)
+    cached.start(now, complete, body, found)
 
 
 def _hit(
     cache: "Cache",
-    settings: HttpSettings,
     front: Front,
     head: RequestHead,
     found: Sequence[Stored],
@@ -201,6 +201,8 @@ class CachedExchange:
             self._ask_with(complete, body, now)
         elif not complete or body:
             self._pass_by(now, complete, body, "a body")
+        elif self.asked.conditional and must_forward(head):
+            self._pass_by(now, complete, body, "a precondition for the origin")
         else:
             self._look(self.cache.store.get(self.key) if found is None else found)
 
@@ -239,7 +241,7 @@ class CachedExchange:
         exchange = self._exchange(False, b"", self.front)
         exchange.request_refused(refusal)
 
-    # -- what is stored ------------------------------------------------------------------------------------------------
+    # -- what is stored -----------------------------------------------------------------------------------------------
 
     def _look(self, found: object) -> None:
         """Ask the store; it may take its time."""
@@ -265,7 +267,8 @@ class CachedExchange:
             cache.counters.count(word)
             if decision.background:
                 self._validate_behind(decision)
-            self._deliver(stored, word, cache_status.hit(cache.label, decision.ttl, decision.detail))
+            said = cache_status.hit(cache.policy.name, decision.ttl, decision.detail) if cache.label else b""
+            self._deliver(stored, word, said)
         elif not self.asked.may_store:
             self._pass_by(self.settings.timers.seconds(), True, self.content, decision.reason)
         elif kind is MISS and self.head.method == b"HEAD":
@@ -307,7 +310,7 @@ class CachedExchange:
         self._fetch = fetch
         fetch.start(now)
 
-    # -- what a fetch brings -------------------------------------------------------------------------------------------
+    # -- what a fetch brings ------------------------------------------------------------------------------------------
 
     def fetched(self, stored: Stored, fetch: Fetch, new: bool) -> None:
         """The fetch for this request brought a response that is whole, or confirmed the stored one."""
@@ -418,9 +421,11 @@ class CachedExchange:
     def _forwarded(self, status: int, stored: bool, collapsed: bool, detail: str = "") -> bytes:
         decision = self._decision
         why = "uri-miss" if decision is None or not decision.reason else decision.reason
-        return cache_status.forwarded(self.cache.label, why, status, stored, collapsed, detail)
+        if not self.cache.label:
+            return b""
+        return cache_status.forwarded(self.cache.policy.name, why, status, stored, collapsed, detail)
 
-    # -- sending ---------------------------------------------------------------------------------------------------------
+    # -- sending ------------------------------------------------------------------------------------------------------
 
     def _deliver(self, stored: Stored, word: str, said: bytes, arriving: Arriving | None = None) -> None:
         """Send what a stored response, or one that arrives, answers."""
@@ -470,9 +475,10 @@ class CachedExchange:
         self.cache.store.drop(self.key, stored)
         decision = self._decision
         if decision is not None:
-            self._decision = decision.without()
+            self._decision = Decision(MISS, None, decision.reason or "uri-miss")
         self._found = [other for other in self._found if other is not stored]
-        self._begin(Fetch(self.cache, self, self._decision or decide_nothing(), self._found, False), self._now())
+        lost = self._decision or Decision(MISS, None, "uri-miss")
+        self._begin(Fetch(self.cache, self, lost, self._found, False), self._now())
 
     def sent(self, size: int) -> None:
         """So many bytes went to the client."""
@@ -497,7 +503,7 @@ class CachedExchange:
         self._log(ended if ended not in (None, Termination.DONE) else Termination.STORE_FAILED, reason)
         self.front.abort()
 
-    # -- the client -------------------------------------------------------------------------------------------------------
+    # -- the client ---------------------------------------------------------------------------------------------------
 
     def pause_response(self) -> None:
         """It does not read."""
@@ -531,7 +537,7 @@ class CachedExchange:
                 self.record.bytes_out = fetch.record.bytes_out
         self._log(termination, reason)
 
-    # -- past the cache -----------------------------------------------------------------------------------------------------
+    # -- past the cache -----------------------------------------------------------------------------------------------
 
     def _pass_by(self, now: float, complete: bool, body: bytes, why: str) -> None:
         """Serve it as if there were no cache, but see what its response means for what is stored."""
@@ -562,13 +568,16 @@ class CachedExchange:
         """The response to a request that went past the cache (RFC 9111 sections 4.3.5 and 4.4)."""
         cache, head = self.cache, self.head
         scheme = self.peer.scheme
-        cache.invalidate(invalidated(head, status, PlainResponse(status, fields, reason), scheme))
+        keys = cache.keys(scheme)
+        cache.invalidate([keys.normal(uri) for uri in invalidated(head, status, fields, scheme)])
         if head.method == b"HEAD" and self._decision is not None:
             self._freshen_by_head(PlainResponse(status, fields, reason))
         if self._decision is not None:
             return self._forwarded(status, False, False)
+        if not cache.label:
+            return b""
         return cache_status.forwarded(
-            cache.label, "bypass" if self.asked.bypass else "method", status, False, False, self.asked.bypass
+            cache.policy.name, "method" if why == "method" else "bypass", status, detail="" if why == "method" else why
         )
 
     def _freshen_by_head(self, response: PlainResponse) -> None:
@@ -583,7 +592,7 @@ class CachedExchange:
         elif new is not None:
             cache.store.put(self.key, new)
 
-    # -- the end ----------------------------------------------------------------------------------------------------------------
+    # -- the end ------------------------------------------------------------------------------------------------------
 
     def _refuse(self) -> None:
         """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
@@ -645,8 +654,3 @@ def _sized(stored: Stored, size: int) -> Stored:
     copy = stored.with_body(stored.body)
     copy.lines = b"%bContent-Length: %d\r\n" % (stored.lines, size)
     return copy
-
-
-def decide_nothing() -> Decision:
-    """Of a request that nothing is stored for."""
-    return Decision(MISS, None, "uri-miss")

@@ -15,9 +15,9 @@ from twisted.internet.interfaces import ITransport
 from balancer.cache.asked import Asked
 from balancer.cache.messages import PlainResponse
 from balancer.cache.partial import combined
-from balancer.cache.reuse import HIT, STALE, Decision, decide, usable_on_error
-from balancer.cache.storing import Judgement, judge
+from balancer.cache.reuse import HIT, MISS, STALE, Decision, decide, usable_on_error
 from balancer.cache.stored import UNSIZED, BodyReader, Stored
+from balancer.cache.storing import Judgement, judge
 from balancer.cache.validation import fetching, freshened, validating
 from balancer.cache.vary import nominate
 from balancer.core.record import ExchangeRecord
@@ -470,7 +470,7 @@ class Fetch:
         if validated is not None:
             self._cache.store.drop(self.key, validated)
         self._found = ()
-        self._decision = self._decision.without()
+        self._decision = Decision(MISS, None, self._decision.reason)
         self._shared = False
         self.start(self._settings.timers.seconds())
 

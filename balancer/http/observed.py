@@ -53,11 +53,13 @@ class Observed:
         if not said:
             self._front.send_whole(reply, body)
             return
-        self._front.send_head(reply.status, reply.reason, [*reply.fields, (b"Cache-Status", said)], reply.framing, False)
+        self._front.send_head(
+            reply.status, reply.reason, [*reply.fields, (b"Cache-Status", said)], reply.framing, False
+        )
         if body:
             self._front.send_body(body)
 
-    # -- all else goes on as it is --------------------------------------------------------------------------------------
+    # -- all else goes on as it is ------------------------------------------------------------------------------------
 
     def client(self) -> ITransport:
         """The client's transport."""

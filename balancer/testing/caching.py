@@ -40,6 +40,7 @@ class CacheCase(TestCase):
     """Time starts at noon and stands still but for :meth:`wait`.
 
     :ivar policy: the cache's settings.
+    :ivar conditions: whether the origin heeds conditions.
     :ivar sent: the fields of each request that reached the origin in the last exchange.
     """
 
@@ -52,6 +53,7 @@ class CacheCase(TestCase):
         self.store = PlainStore()
         self.cache = HttpCache(self.policy, self.store)
         self.sent: list[Fields] = []
+        self.conditions = True
         self.origin("Cache-Control: max-age=60")
 
     def wait(self, seconds: float) -> None:
@@ -124,6 +126,6 @@ class CacheCase(TestCase):
             same = b"etag" in has and has[b"etag"] in asked[b"if-none-match"].split(b", ")
         else:
             same = b"last-modified" in has and asked.get(b"if-modified-since") == has[b"last-modified"]
-        if same and self._status == 200:
+        if same and self._status == 200 and self.conditions:
             return PlainResponse(304, given), b""
         return PlainResponse(self._status, given), b"" if method == b"HEAD" else self._body

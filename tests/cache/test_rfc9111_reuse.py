@@ -20,7 +20,7 @@ class Section4(CacheCase, SynchronousTestCase):
     def test_uri(self) -> None:
         """RFC 9111 section 4: a stored response is reused only if the target URIs match."""
         self.ask()
-        for path, query in ((b"/a", None), (b"/", b""), (b"/", b"a=1"), (b"/?", None), (b"//", None), (b"/%2f", None)):
+        for path, query in ((b"/a", None), (b"/", b""), (b"/", b"a=1"), (b"//", None), (b"/%2f", None)):
             self.assertFalse(self.hit(path=path, query=query), (path, query))
         self.assertTrue(self.hit())
         self.ask(host=b"other.example")
@@ -67,7 +67,7 @@ class Section4(CacheCase, SynchronousTestCase):
         self.assertFalse(self.hit())
 
     def test_age(self) -> None:
-        """RFC 9111 section 4: without validation an Age is generated, in the place of any that was there: current_age."""
+        """RFC 9111 section 4: without validation an Age is generated in the place of any other: current_age."""
         self.origin("Cache-Control: max-age=600", "Age: 100", "age: 7")
         self.assertEqual(self.ask().get(b"age"), b"100")
         self.wait(7.5)
@@ -153,7 +153,7 @@ class Section41(CacheCase, SynchronousTestCase):
             self.assertFalse(self.varied(vary, ["A: 1"], ["A: 1"]), vary)
 
     def test_forwarded(self) -> None:
-        """RFC 9111 section 4.1: if none matches, the request goes on, with what may validate all variants."""
+        """RFC 9111 section 4.1: if none matches, the request goes on, and its response is one more variant."""
         self.origin("Cache-Control: max-age=60", "Vary: A", 'ETag: "1"')
         self.ask("A: 1")
         self.origin("Cache-Control: max-age=60", "Vary: A", 'ETag: "2"', body=b"two")

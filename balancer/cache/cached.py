@@ -236,6 +236,8 @@ class HttpCache:
             return judgement
         if len(body) > self.policy.max_object:
             return Judgement(None, "too large")
+        if new.parts is not None and new.parts[0][1] - new.parts[0][0] != len(body):
+            return Judgement(None, "incomplete")
         new = new.with_body(body)
         for old in asking.variants if new.parts is not None else ():
             both = partial.combined(old, old.body, new, body) if isinstance(old.body, bytes) else None

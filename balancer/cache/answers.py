@@ -7,16 +7,14 @@ are the sender's to add.
 """
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from balancer.cache import conditions, partial, ranges
+from balancer.cache.asked import Asked
 from balancer.cache.lines import name_of, only, without
 from balancer.cache.messages import Request
 from balancer.cache.ranges import Span
 from balancer.cache.stored import Stored
-
-if TYPE_CHECKING:
-    from balancer.cache.asked import Asked
 
 _OF_A_304: Final = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary"})
 """RFC 9110 section 15.4.5: these if the 200 had them, and no other metadata of the representation."""
@@ -50,7 +48,7 @@ class Answer:
         return f"<Answer {self.status} {self.length} bytes in {len(self.pieces)} pieces>"
 
 
-def answer(asked: "Asked", request: Request, stored: Stored, secret: bytes = b"") -> Answer:
+def answer(asked: Asked, request: Request, stored: Stored, secret: bytes = b"") -> Answer:
     """What a request gets from a stored response that it may have.
 
     :param secret: at most 64 bytes from which, with the response and the ranges, the boundary of a multipart body is
@@ -62,7 +60,7 @@ def answer(asked: "Asked", request: Request, stored: Stored, secret: bytes = b""
     if (
         asked.conditional
         and 200 <= status < 300  # RFC 9110 section 13.2.1
-        and conditions.unmodified(request, conditions.validators(stored.lines), stored.arrived)
+        and conditions.unmodified(request, conditions.validators(stored))
     ):
         return Answer(304, b"Not Modified", _not_modified(stored.lines), [], 0)
     if stored.parts is not None:
@@ -72,7 +70,7 @@ def answer(asked: "Asked", request: Request, stored: Stored, secret: bytes = b""
     size = stored.size
     if asked.ranged and status == 200:
         specs = ranges.wanted(request)
-        if specs is not None and conditions.range_holds(request, conditions.validators(stored.lines)):
+        if specs is not None and conditions.range_holds(request, conditions.validators(stored)):
             ranged = _ranged(stored, specs, size, secret)
             if ranged is not None:
                 return ranged

@@ -7,11 +7,12 @@ whole. Nothing here raises, whatever the bytes.
 """
 
 import re
-from calendar import timegm
 from typing import Final
 
+from balancer.cache.dates import http_date
 from balancer.cache.lines import name_of, value_of
 from balancer.cache.messages import Request
+from balancer.cache.stored import Stored
 
 _OPAQUE: Final = rb'"[\x21\x23-\x7e\x80-\xff]*+"'
 _TAG: Final = re.compile(rb"(?:W/)?" + _OPAQUE)
@@ -32,14 +33,16 @@ class Validators:
     :ivar etag: its ETag; empty where there is none, or they differ.
     :ivar modified: its Last-Modified, likewise.
     :ivar date: its Date, likewise.
+    :ivar arrived: the wall-clock second at which it came; dates whose year has two digits are near it.
     """
 
-    __slots__ = ("date", "etag", "modified")
+    __slots__ = ("arrived", "date", "etag", "modified")
 
-    def __init__(self, etag: bytes, modified: bytes, date: bytes) -> None:
+    def __init__(self, etag: bytes, modified: bytes, date: bytes, arrived: float) -> None:
         self.etag = etag
         self.modified = modified
         self.date = date
+        self.arrived = arrived
 
     @property
     def strong(self) -> bytes:
@@ -51,20 +54,22 @@ class Validators:
 
     def dated_strongly(self) -> bool:
         """Whether Last-Modified is a strong validator (RFC 9110 section 8.8.2.2)."""
-        modified = _seconds(self.modified)
-        date = _seconds(self.date)
+        modified = http_date(self.modified, self.arrived)
+        date = http_date(self.date, self.arrived)
         return modified is not None and date is not None and date - modified >= APART
 
 
-def validators(lines: bytes) -> Validators:
-    """Those of a stored response's field lines."""
+def validators(stored: Stored) -> Validators:
+    """Those of a stored response."""
     found: dict[bytes, bytes] = {}
-    for line in lines.split(b"\r\n"):
+    for line in stored.lines.split(b"\r\n"):
         name = name_of(line)
         if name in _VALIDATORS:
             value = value_of(line)
             found[name] = value if found.get(name, value) == value else b""
-    return Validators(found.get(b"etag", b""), found.get(b"last-modified", b""), found.get(b"date", b""))
+    return Validators(
+        found.get(b"etag", b""), found.get(b"last-modified", b""), found.get(b"date", b""), stored.arrived
+    )
 
 
 def must_forward(request: Request) -> bool:
@@ -72,20 +77,17 @@ def must_forward(request: Request) -> bool:
     return request.get(b"if-match") is not None or request.get(b"if-unmodified-since") is not None
 
 
-def unmodified(request: Request, kept: Validators, arrived: float) -> bool:
+def unmodified(request: Request, kept: Validators) -> bool:
     """Whether a client has the stored representation already, so that 304 is the answer (RFC 9110 section 13.2.2).
 
-    Call it only where the answer were a 2xx without the conditions (section 13.2.1).
-
-    :param arrived: the wall-clock second at which the stored response came.
-    """
+    Call it only where the answer were a 2xx without the conditions (section 13.2.1)."""
     if request.method != b"GET" and request.method != b"HEAD":
         return False
     tags = request.get(b"if-none-match")
     if tags is not None:
         return (tags == kept.etag and tags != b"") or _listed(request, kept.etag)
     since = request.get(b"if-modified-since")
-    return since is not None and len(request.get_all(b"if-modified-since")) == 1 and _since(since, kept, arrived)
+    return since is not None and len(request.get_all(b"if-modified-since")) == 1 and _since(since, kept)
 
 
 def range_holds(request: Request, kept: Validators) -> bool:
@@ -101,8 +103,8 @@ def range_holds(request: Request, kept: Validators) -> bool:
     value = values[0]
     if value[0] == 0x22 or value.startswith(b"W/"):
         return value == kept.etag and kept.strong == value
-    given = _seconds(value)
-    return given is not None and given == _seconds(kept.modified) and kept.dated_strongly()
+    given = http_date(value, kept.arrived)
+    return given is not None and given == http_date(kept.modified, kept.arrived) and kept.dated_strongly()
 
 
 def _listed(request: Request, etag: bytes) -> bool:
@@ -117,27 +119,14 @@ def _listed(request: Request, etag: bytes) -> bool:
     return opaque in _OPAQUES.findall(value)
 
 
-def _since(value: bytes, kept: Validators, arrived: float) -> bool:
+def _since(value: bytes, kept: Validators) -> bool:
     """Whether it was not modified after that: since Last-Modified, else Date, else since it came (RFC 9111 section
     4.3.2)."""
-    since = _seconds(value)
+    since = http_date(value, kept.arrived)
     if since is None:
         return False
-    changed = _seconds(kept.modified or kept.date)
+    changed = http_date(kept.modified or kept.date, kept.arrived)
     if changed is None:
         # A Last-Modified that is there and cannot be read says nothing: then nothing is known of the client's copy.
-        return not kept.modified and arrived <= since
+        return not kept.modified and kept.arrived <= since
     return changed <= since
-
-
-_DATE: Final = re.compile(rb"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
-_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-
-
-def _seconds(value: bytes) -> int | None:
-    """An HTTP-date as seconds since the epoch."""
-    found = _DATE.fullmatch(value)
-    if found is None or found[2] not in _MONTHS:
-        return None
-    month = _MONTHS.index(found[2]) + 1
-    return timegm((int(found[3]), month, int(found[1]), int(found[4]), int(found[5]), int(found[6])))

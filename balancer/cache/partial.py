@@ -33,7 +33,7 @@ def span(stored: Stored, request: Request) -> Span | None:
     Where the length of the whole is not known, a range without an end, or of the last bytes, cannot be told.
     """
     specs = ranges.wanted(request)
-    if specs is None or len(specs) != 1 or not conditions.range_holds(request, conditions.validators(stored.lines)):
+    if specs is None or len(specs) != 1 or not conditions.range_holds(request, conditions.validators(stored)):
         return None
     first, end = specs[0]
     if stored.total >= 0:
@@ -102,8 +102,8 @@ def _same(stored: Stored, body: bytes, new: Stored, new_body: bytes) -> bool:
     for each, content in ((stored, body), (new, new_body)):
         if not each.parts or sum([end - first for first, end in each.parts]) != len(content):
             return False
-    validator = conditions.validators(stored.lines).strong
-    return validator != b"" and validator == conditions.validators(new.lines).strong
+    validator = conditions.validators(stored).strong
+    return validator != b"" and validator == conditions.validators(new).strong
 
 
 def _pieces(stored: Stored, body: bytes) -> list[tuple[int, bytes]]:

@@ -1,15 +1,15 @@
 """What is sent from a stored response."""
 
 from email import message_from_bytes
-from types import SimpleNamespace
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.answers import Answer, answer
+from balancer.cache.asked import Asked
 from balancer.cache.messages import PlainRequest
+from balancer.cache.policy import CachePolicy
 from balancer.cache.ranges import MAX_RANGES
 from balancer.cache.stored import Fields, Stored
 
@@ -28,8 +28,7 @@ def stored(lines: bytes = DATE + TYPE + ETAG, body: bytes = BODY, status: int = 
 def ask(kept: Stored, *fields: tuple[bytes, bytes], method: bytes = b"GET", secret: bytes = b"") -> Answer:
     """What such a request gets."""
     request = PlainRequest(method, b"a", b"/", None, list(fields))
-    asked: Any = SimpleNamespace(conditional=True, ranged=method == b"GET")
-    return answer(asked, request, kept, secret)
+    return answer(Asked(request, CachePolicy()), request, kept, secret)
 
 
 def ranged(value: bytes, *fields: tuple[bytes, bytes], kept: Stored | None = None) -> Answer:

@@ -40,6 +40,15 @@ class Disk:
     path: Annotated[str, Doc("A directory.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiered:
+    """Over another one."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    memory: Annotated[Memory, Doc("The memory.")] = Memory()
+
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -173,6 +182,11 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual(reads(f"[store.web]\n{store}\n", "b", words).store["web"].settings, settings)
         section = reference(words).split('## `[store.NAME]` with `type = "disk"`')[1].split("\n##")[0]
         self.assertIn('On a disk. Beside "type" it has:', section)
+        words = Vocabulary(stores={"tiered": Tiered})
+        text = reference(words)
+        self.assertIn("## `[store.NAME.memory]`\n\nThe memory.\n\n| key |", text)
+        self.assertNotIn('`type = "tiered"`\n', text)  # it has no key that is no table
+        self.assertIn("\n#[store.web.memory]\n", example(words))
         self.assertIn("| `path` | a text | has to be given | A directory. |", section)
 
     def test_settings_of_stores(self) -> None:

@@ -129,7 +129,7 @@ class CacheBench(Bench):
 
     def wall(self) -> float:
         """The wall clock."""
-        return EPOCH + self.reactor.seconds() + self._skew
+        return float(EPOCH + self.reactor.seconds() + self._skew)
 
     def set_clock(self, seconds: float) -> None:
         """Move the wall clock alone."""

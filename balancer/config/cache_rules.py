@@ -1,7 +1,7 @@
 """What must hold between caches, their stores, and the upstreams and routes that use them.
 
-Of a store's own keys, which its plugin defines, four are understood: ``size`` (bytes it keeps), ``max_object`` (those of
-the largest body), ``path`` (its place on a disk) and ``over`` (the store behind it). Nothing here looks at a file or at
+Of a store's own keys, which its plugin defines, four are understood: ``size`` (bytes it keeps), ``max_object`` (of the
+largest body), ``path`` (its place on a disk) and ``over`` (the store behind it). Nothing here looks at a file or at
 the network.
 """
 

@@ -111,7 +111,10 @@ class KeyPolicy:
     ] = True
     include_query: Annotated[
         tuple[Argument, ...],
-        Doc('The only arguments of the query that count, by name; "utm_*" stands for all that begin so.'),
+        Doc(
+            'The only arguments of the query that count, by name (written decoded; case does not count); "utm_*" '
+            "stands for all that begin so."
+        ),
     ] = ()
     exclude_query: Annotated[
         tuple[Argument, ...],
@@ -209,7 +212,10 @@ class CachePolicy:
     ] = None
     default_ttl: Annotated[
         SecondsOrZero,
-        Doc("Seconds that a response is fresh which says nothing of it and has a status that may be guessed about."),
+        Doc(
+            "Seconds that a response is fresh which says nothing of it, has a status that may be guessed about and "
+            "nothing to guess by (`heuristic`)."
+        ),
     ] = 0.0
     min_ttl: Annotated[SecondsOrZero, Doc("Seconds that a response is fresh at least, if it may be stored.")] = 0.0
     max_ttl: Annotated[SecondsOrZero, Doc("Seconds that a response is fresh at most; 0 for no limit.")] = 0.0

@@ -29,6 +29,7 @@ class Memory:
     __pydantic_config__ = {"extra": "forbid"}
 
     size: Annotated[Size, Doc("Bytes.")] = 2**26
+    max_object: Annotated[Size, Doc("Bytes.")] = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Disk:
     __pydantic_config__ = {"extra": "forbid"}
 
     path: Annotated[str, Doc("A directory.")]
+    size: Annotated[Size, Doc("Bytes.")] = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Tiered:
 
     __pydantic_config__ = {"extra": "forbid"}
 
+    over: Annotated[str, Doc("Another store.")]
     memory: Annotated[Memory, Doc("The memory.")] = Memory()
 
 
@@ -185,7 +188,6 @@ class ExampleTests(SynchronousTestCase):
         words = Vocabulary(stores={"tiered": Tiered})
         text = reference(words)
         self.assertIn("## `[store.NAME.memory]`\n\nThe memory.\n\n| key |", text)
-        self.assertNotIn('`type = "tiered"`\n', text)  # it has no key that is no table
         self.assertIn("\n#[store.web.memory]\n", example(words))
         self.assertIn("| `path` | a text | has to be given | A directory. |", section)
 
@@ -216,6 +218,14 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(len(examples), 2)
         for text in examples:
             self.assertEqual([each.mode for each in reads(text, "udp.md", vocabulary()).listener.values()], ["udp"])
+
+    def test_cache(self) -> None:
+        """Every TOML example of docs/cache.md is read."""
+        stores = {"memory": Memory, "tiered": Tiered, "disk": Disk, **vocabulary().stores}
+        examples = re.findall(r"(?s)```toml\n(.*?)```", (ROOT / "docs" / "cache.md").read_text())
+        self.assertGreater(len(examples), 4)
+        for text in examples:
+            reads(text, "cache.md", Vocabulary(stores=stores))
 
     def test_report(self) -> None:
         """The report that docs/configuration.md shows is what such a file gives."""

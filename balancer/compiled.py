@@ -53,6 +53,7 @@ MODULES = (
     "balancer.core.tiers",
     "balancer.core.traits",
     "balancer.core.upstream",
+    "balancer.http.answering",
     "balancer.http.arriving",
     "balancer.http.attempts",
     "balancer.http.backend",

@@ -14,7 +14,7 @@ and in memory. It never does I/O, never waits, and never collapses requests (the
 
 from collections.abc import Sequence
 from email.utils import formatdate
-from typing import Literal
+from typing import Final, Literal
 
 from balancer.cache import partial, status
 from balancer.cache.answers import Answer, answer
@@ -31,6 +31,9 @@ from balancer.cache.validation import fetching, freshened, freshened_by_head, va
 from balancer.core.headers import response_fields
 from balancer.http1.serialize import field_lines
 from balancer.interfaces import ICacheStore
+
+ERRORS: Final = frozenset({500, 502, 503, 504})
+"""Statuses that say of an origin that it fails (RFC 5861 section 4)."""
 
 
 class Asking:
@@ -167,7 +170,7 @@ class HttpCache:
             self._store.remove(self._keys.normal(uri), False)
         if asking.validates and response.status == 304:
             return self._validated(asking, response, fields, now)
-        if response.status >= 500:
+        if response.status in ERRORS:
             covering = self.failed(asking, now, response.status)
             if covering is not None:
                 return covering
@@ -249,16 +252,19 @@ class HttpCache:
         self, asking: Asking, response: Response, fields: Fields, body: bytes, now: float, judgement: Judgement
     ) -> Reply:
         """The origin's response as it goes on: with all of its fields, and to the client's conditions."""
-        ttl = None if judgement.stored is None else int(judgement.stored.lifetime - judgement.stored.age)
-        told = status.forwarded(
-            self.policy.name, asking.decision.reason or "stale", response.status, judgement.stored is not None,
-            detail=judgement.reason, ttl=ttl,
-        )  # fmt: skip
         whole = Stored(response.status, response.reason, field_lines(fields), now, 0.0, 0.0, body=body)
         if response.status == 200 and asking.asked.cacheable and asking.request.method != b"HEAD":
             given = answer(asking.asked, asking.request, whole, self._secret)
         else:
             given = Answer(response.status, response.reason, whole.lines, [(0, len(body))] if body else [], len(body))
+        told = status.forwarded(
+            self.policy.name,
+            asking.decision.reason or "stale",
+            response.status if response.status != given.status else 0,
+            judgement.stored is not None,
+            detail=judgement.reason,
+            ttl=None if judgement.stored is None else int(judgement.stored.lifetime - judgement.stored.age),
+        )
         return self._written(given, body, [(b"Cache-Status", told)], judgement)
 
     def _reply(self, asking: Asking, stored: Stored, now: float, told: bytes) -> Reply:

@@ -4,7 +4,7 @@ from email import message_from_bytes
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.testing.caching import BODY, CacheCase, date
+from balancer.testing.cache_case import BODY, CacheCase, date
 
 TAG = 'ETag: "a"'
 MODIFIED = f"Last-Modified: {date(-5000)}"

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.policy import CachePolicy
-from balancer.testing.caching import CacheCase, date
+from balancer.testing.cache_case import CacheCase, date
 
 OLD = f"Last-Modified: {date(-10000)}"
 

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.policy import CachePolicy
-from balancer.testing.caching import BODY, CacheCase, date
+from balancer.testing.cache_case import BODY, CacheCase, date
 
 
 class Rfc5861(CacheCase, SynchronousTestCase):

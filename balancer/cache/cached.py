@@ -35,6 +35,9 @@ from balancer.interfaces import ICacheStore
 ERRORS: Final = frozenset({500, 502, 503, 504})
 """Statuses that say of an origin that it fails (RFC 5861 section 4)."""
 
+_REPLACED: Final = frozenset({200, 203, 204, *range(300, 304), 307, 308, 404, 410})
+"""Statuses of what the origin has in the place of what is stored; others are about one request or one moment."""
+
 
 def content(stored: Stored) -> bytes:
     """The whole body of a stored response.
@@ -199,7 +202,11 @@ class HttpCache:
                 return covering
         if asking.request.method == b"HEAD":
             self._learn(asking, response, fields, now)
+            return self._passed(asking, response, fields, body, now, Judgement(None, "HEAD"))
         judgement = self._stored(asking, response, fields, body, now)
+        old = asking.decision.stored
+        if old is not None and judgement.stored is None and response.status in _REPLACED:
+            self._store.drop(asking.key, old)  # it is not what the origin has, and nothing came into its place
         return self._passed(asking, response, fields, body, now, judgement)
 
     def failed(self, asking: Asking, now: float, told: int = 0) -> Reply | None:

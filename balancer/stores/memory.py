@@ -61,16 +61,20 @@ class Unpacked:
 
 
 class MemoryStore:
-    """See :class:`~balancer.interfaces.ICacheStore`. All of it answers at once."""
+    """See :class:`~balancer.interfaces.ICacheStore`. All of it answers at once.
+
+    :ivar largest: bytes of the largest body it keeps.
+    """
 
     __slots__ = (
-        "_admitted", "_entries", "_evicted", "_judged", "_keys", "_largest", "_ledger", "_limit", "_newer", "_objects",
+        "_admitted", "_entries", "_evicted", "_judged", "_keys", "_ledger", "_limit", "_newer", "_objects",
         "_older", "_policy", "_purged", "_refused", "_slots", "_sweep", "_unpacked", "_uris", "_writers", "_writing",
+        "largest",
     )  # fmt: skip
 
     def __init__(self, settings: MemorySettings, reactor: Any) -> None:
         self._limit = settings.size - settings.size // UNPACKED_SHARE
-        self._largest = min(settings.max_object, settings.size // LARGEST_SHARE)
+        self.largest = min(settings.max_object, settings.size // LARGEST_SHARE)
         self._unpacked = settings.size // UNPACKED_SHARE // UNPACKED_SIZE // 2  # in each of the two tables
         self._ledger = Ledger()
         self._sweep = Sweep(reactor, self._ledger, self._judge_some)
@@ -147,7 +151,7 @@ class MemoryStore:
     def put(self, key: bytes, stored: Stored) -> None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         body = stored.body
-        if not isinstance(body, bytes | Chunks) or stored.size > self._largest:
+        if not isinstance(body, bytes | Chunks) or stored.size > self.largest:
             self._refused += 1
             return
         verdict = self._ledger.arriving(key, stored)
@@ -161,6 +165,12 @@ class MemoryStore:
         slot = self._slots.get(key)
         if slot is not None:
             self._replace(slot, [kept for kept in variants_of(self._entries[slot]) if not _same(kept, stored)])
+
+    def discard(self, key: bytes) -> None:
+        """Let go of whatever is under this key."""
+        slot = self._slots.get(key)
+        if slot is not None:
+            self._replace(slot, [])
 
     def remove(self, uri: bytes, soft: bool) -> int:
         """See :class:`~balancer.interfaces.ICacheStore`."""
@@ -182,7 +192,7 @@ class MemoryStore:
 
     def room(self, size: int, more: int) -> bool:
         """Whether a body of so many bytes may have so many more. Half the store is for what is complete."""
-        return size + more <= self._largest and (self._writing + more) * 2 <= self._limit
+        return size + more <= self.largest and (self._writing + more) * 2 <= self._limit
 
     def wrote(self, cost: int) -> None:
         """See :class:`~balancer.stores.memory_writer.Taker`."""

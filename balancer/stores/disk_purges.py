@@ -27,6 +27,7 @@ MOST: Final = 2**16
 FULL: Final = 2**20
 """Records that there are at most; then everything is purged, which is one record."""
 
+_DROPPED: Final = b"d"
 _KINDS: Final = (b"u", b"p", b"h", b"t", b"a")
 _NAMES: Final[tuple[Any, ...]] = ("url", "prefix", "host", "tag", "all")
 _HEADER = struct.Struct(">8sQQ")
@@ -41,11 +42,15 @@ class Known(NamedTuple):
     :ivar serial: where serial numbers go on.
     :ivar version: where versions go on.
     :ivar purges: the purges with their serials, ascending.
+    :ivar dropped: of each name that was dropped the version; files of that name up to that one are not to be found.
+    :ivar records: how many there are, of both.
     """
 
     serial: int
     version: int
     purges: list[tuple[int, Purge]]
+    dropped: dict[bytes, int]
+    records: int
 
 
 def read(directory: Directory) -> Known:
@@ -54,37 +59,48 @@ def read(directory: Directory) -> Known:
     :raises Corrupt: there are none, or they are not what was written.
     :raises OSError: they cannot be read.
     """
-    known = Known(0, 0, [])
+    serial, version, records = 0, 0, 0
+    purges: list[tuple[int, Purge]] = []
+    dropped: dict[bytes, int] = {}
     paths = directory.purges()
     if not paths:
         raise Corrupt("no file of purges")
     for path in paths:
         with open(path, "rb") as file:
             data = file.read()
-        serial, version, purges = _parsed(data)
-        known = Known(max(known.serial, serial), max(known.version, version), known.purges + purges)
-    serial = max([known.serial, *[serial for serial, _ in known.purges]])
-    return Known(serial + GAP, known.version + GAP, known.purges)
+        known = _parsed(data)
+        serial, version = max(serial, known.serial), max(version, known.version)
+        purges += known.purges
+        dropped |= known.dropped  # versions count up
+        records += known.records
+    serial = max([serial, *[at for at, _ in purges]])
+    return Known(serial + GAP, version + GAP, purges, dropped, records)
 
 
 def _parsed(data: bytes) -> Known:
+    purges: list[tuple[int, Purge]] = []
+    dropped: dict[bytes, int] = {}
+    records = 0
     try:
         magic, serial, version = _HEADER.unpack_from(data)
         _prove(data[: _HEADER.size], data[_HEADER.size : _HEADER.size + 4])
         place = _HEADER.size + 4
-        purges = []
         while place < len(data):
             at, kind, soft, size = _RECORD.unpack_from(data, place)
             end = place + _RECORD.size + size
             _prove(data[place:end], data[end : end + 4])
-            name = _NAMES[_KINDS.index(kind)]
-            purges.append((at, Purge(kind=name, what=data[place + _RECORD.size : end], soft=bool(soft))))
+            what = data[place + _RECORD.size : end]
+            if kind == _DROPPED:
+                dropped[what] = at
+            else:
+                purges.append((at, Purge(kind=_NAMES[_KINDS.index(kind)], what=what, soft=bool(soft))))
             place = end + 4
+            records += 1
     except (struct.error, ValueError) as error:
         raise Corrupt(f"no purges: {error}") from None
     if magic != _MAGIC:
         raise Corrupt("no purges of ours")
-    return Known(serial, version, purges)
+    return Known(serial, version, purges, dropped, records)
 
 
 def _prove(data: bytes, check: bytes) -> None:
@@ -139,18 +155,25 @@ class PurgeFiles:
         unlink_all(older)
         self.records -= records
 
-    def add(self, serial: int, purge: Purge, sync: bool = True) -> None:
-        """Write one down.
+    def add(self, serial: int, purge: Purge) -> None:
+        """Write a purge down.
 
-        :param sync: false where it need not wait for the disk.
         :raises OSError: it cannot be. Then this process knows of it and the next one must not come to believe that
             there was none: so all files are removed, and what is stored counts for nothing at the next start.
         """
-        kind = _KINDS[_NAMES.index(purge.kind)]
-        record = _checked(_RECORD.pack(serial, kind, purge.soft, len(purge.what)) + purge.what)
+        self._append(serial, _KINDS[_NAMES.index(purge.kind)], purge.soft, purge.what)
+
+    def add_dropped(self, name: bytes, version: int) -> None:
+        """Write down that files of a name, up to this version, are not to be found.
+
+        :raises OSError: as above.
+        """
+        self._append(version, _DROPPED, False, name)
+
+    def _append(self, number: int, kind: bytes, soft: bool, what: bytes) -> None:
         try:
-            write_all(self._file, record)
-            if self._sync and sync:
+            write_all(self._file, _checked(_RECORD.pack(number, kind, soft, len(what)) + what))
+            if self._sync:
                 os.fsync(self._file)
         except OSError:
             self.forswear()

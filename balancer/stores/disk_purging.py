@@ -1,5 +1,6 @@
 """Purges of a disk store: into the ledger and its files, and, when their files were swept, out of both again."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -75,6 +76,7 @@ class Purging:
 
     def loaded(self) -> None:
         """Every entry is known: what was purged before can be swept."""
+        self._shelf.dropped = {}
         if self._files.records:
             self._sweep_soon()
 
@@ -82,7 +84,8 @@ class Purging:
         """See :meth:`~balancer.interfaces.ICacheStore.purge`."""
         if self._files.records >= FULL:
             purge = Purge(kind="all")
-        self._write(self._ledger.add(purge), purge)
+        serial = self._ledger.add(purge)
+        self._write(lambda: self._files.add(serial, purge))
         if purge.kind == "url" and not purge.soft:
             for entry in self._shelf.index.under(purge.what):
                 self._shelf.remove(entry)
@@ -96,7 +99,12 @@ class Purging:
         """
         serial = self._ledger.removed(uri, soft)
         if durable:
-            self._write(serial, Purge(kind="url", what=uri, soft=soft))
+            purge = Purge(kind="url", what=uri, soft=soft)
+            self._write(lambda: self._files.add(serial, purge))
+
+    def dropped(self, name: bytes, version: int) -> None:
+        """A response was dropped: neither it nor what it replaced may come back."""
+        self._write(lambda: self._files.add_dropped(name, version))
 
     def stop(self) -> None:
         """No more of it."""
@@ -112,11 +120,12 @@ class Purging:
             self._ledger.note(serial, purge)
         self._ledger.serial = known.serial
         self._shelf.version = known.version
-        self._files.records = len(known.purges)
+        self._files.records = known.records
+        self._shelf.dropped = known.dropped
 
-    def _write(self, serial: int, purge: Purge) -> None:
+    def _write(self, write: Callable[[], None]) -> None:
         try:
-            self._files.add(serial, purge)
+            write()
         except OSError as error:
             self._shelf.trouble(error)
         if self._files.records >= MOST:
@@ -143,9 +152,13 @@ class Purging:
         self._sweep.begin()
 
     def _swept(self, serial: int, older: list[str], records: int) -> None:
-        self._call = self._reactor.callLater(FORGET_AFTER, self._forget, serial, older, records)
+        to_remove = self._shelf.to_remove
+        self._call = self._reactor.callLater(FORGET_AFTER, self._forget, serial, older, records, to_remove)
 
-    def _forget(self, serial: int, older: list[str], records: int) -> None:
+    def _forget(self, serial: int, older: list[str], records: int, to_remove: int) -> None:
+        if self._shelf.removed < to_remove:  # files that were dropped are still there
+            self._call = self._reactor.callLater(FORGET_AFTER, self._forget, serial, older, records, to_remove)
+            return
         self._call = None
         self._sweep = None
         self._ledger.forget(serial)

@@ -4,8 +4,6 @@ A response is found from the moment it is complete: from memory until a thread h
 found any more at once; its file is removed by a thread. It never says whether a response may be reused.
 """
 
-import os
-from contextlib import suppress
 from errno import EMFILE, ENFILE, ENOENT, ENOMEM
 from typing import Any, Final
 
@@ -55,7 +53,10 @@ class DiskShelf:
     :param ledger: knows what purges met.
     :param size: bytes of the disk that all files may take.
     :param objects: files there may be.
-    :ivar version: that of the next file.
+    :ivar version: that of the last file.
+    :ivar dropped: names of files that earlier processes dropped, with the versions up to which they did.
+    :ivar to_remove: files that were to be removed, so far.
+    :ivar removed: how many of them a thread has come to.
     :ivar writers: those that are not over.
     """
 
@@ -65,6 +66,8 @@ class DiskShelf:
         self.writing = Work(reactor, WRITERS)
         self.writers: set[DiskWriter] = set()
         self.version = 0
+        self.dropped: dict[bytes, int] = {}
+        self.to_remove = self.removed = 0
         self.evicted = self.refused = self.corrupt = self.errors = 0
         self._directory = directory
         self._reactor = reactor
@@ -80,6 +83,11 @@ class DiskShelf:
 
     def __repr__(self) -> str:
         return f"<DiskShelf {self.index!r} writers={len(self.writers)}>"
+
+    @property
+    def quiet(self) -> bool:
+        """Whether files are as the index has them: none is written or to be removed."""
+        return self.removed == self.to_remove and not self.writing.busy
 
     def roomy(self, size: int) -> bool:
         """Whether so many bytes more may come now; else that is counted."""
@@ -157,7 +165,7 @@ class DiskShelf:
         entry = Entry(found.name, found.version, found.size)
         entry.used = found.used
         other = self.index.named(found.name)
-        if other is not None and other.version > found.version:
+        if found.version <= max(self.dropped.get(found.name, -1), -1 if other is None else other.version):
             self.discard(self.file_of(entry))
             return
         if other is not None:
@@ -246,14 +254,6 @@ class DiskShelf:
         else:  # a thread is at it; the file goes when it is done
             entry.pending, entry.key = None, b""
 
-    def remove_at_once(self, entry: Entry) -> None:
-        """The same, and not found after a kill either."""
-        aside = self.temporary()
-        with suppress(OSError):  # it is not written yet, or gone: removing tells
-            os.rename(self.file_of(entry), aside)
-            self.discard(aside)
-        self.remove(entry)
-
     def trim(self) -> None:
         """Push out what there is no room for; a lot of it in several turns."""
         index = self.index
@@ -271,6 +271,7 @@ class DiskShelf:
     def discard(self, path: str) -> None:
         """A file goes, when a thread comes to it."""
         self._doomed.append(path)
+        self.to_remove += 1
         self._remove_some()
 
     def _push_out(self, entry: Entry) -> None:
@@ -286,10 +287,11 @@ class DiskShelf:
             return
         self._removing = True
         paths, self._doomed = self._doomed[:BATCH], self._doomed[BATCH:]
-        self.writing.run(unlink_all, paths).addCallback(self._removed)
+        self.writing.run(unlink_all, paths).addCallback(self._removed, len(paths))
 
-    def _removed(self, wrong: list[OSError]) -> None:
+    def _removed(self, wrong: list[OSError], count: int) -> None:
         self._removing = False
+        self.removed += count
         for error in wrong:
             self.trouble(error)
         self._remove_some()

@@ -223,12 +223,14 @@ class DiskStore:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         entry = self._shelf.index.named(name_of(key, stored.nominated))
         if entry is not None and entry.arrived == stored.arrived and getattr(stored.body, "entry", entry) is entry:
-            self._shelf.remove_at_once(entry)
+            self._purging.dropped(entry.name, entry.version)
+            self._shelf.remove(entry)
 
     def remove(self, uri: bytes, soft: bool) -> int:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         entries = [entry for entry in self._shelf.index.under(uri) if self._alive(entry)]
-        self._purging.removed(uri, soft, durable=bool(entries) or self._loading is not None)
+        durable = bool(entries) or self._loading is not None or not self._shelf.quiet
+        self._purging.removed(uri, soft, durable)
         for entry in entries:
             if soft:
                 entry.soft = True

@@ -41,6 +41,11 @@ class Work:
     def __repr__(self) -> str:
         return f"<Work active={self._active} waiting={len(self._line)}>"
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is done or waits."""
+        return bool(self._active or self._line)
+
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         """What the function returns or raises, called in a thread when it is its turn."""
         done: Deferred[T] = Deferred()
@@ -74,7 +79,7 @@ class Work:
         self._rest()
 
     def _rest(self) -> None:
-        if not self._active and not self._line:
+        if not self.busy:
             waiting, self._idle = self._idle, []
             for done in waiting:
                 done.callback(None)

@@ -29,8 +29,8 @@ from balancer.errors import StoreError
 from balancer.stores.disk import DISK, DiskSettings
 
 KEYS = 300
-SIZE = 48 << 20
-LARGE = 4 << 20
+SIZE = 24 << 20
+LARGE = 3 << 20
 PIECE = 50_000
 ROUND = 1_000_000
 """Versions of one round."""
@@ -153,7 +153,7 @@ def tell(*words: object) -> None:
 def load(path: str, seed: int, first: int) -> None:
     """Write until the end."""
     reactor, store = opened(path)
-    run(reactor, store, Load(reactor, store, seed, first).begin)
+    run(reactor, store, Load(reactor, store, seed, first).begin, wait=bool(seed % 2))
 
 
 def check(path: str) -> None:
@@ -199,14 +199,22 @@ async def content(stored: Stored) -> bytes:
         reader.close()
 
 
-def run(reactor: Any, store: Any, then: Callable[[object], Any]) -> None:
-    """Start the store, and then go on; what goes wrong ends the process."""
+def run(reactor: Any, store: Any, then: Callable[[object], Any], wait: bool = True) -> None:
+    """Start the store, and then go on, or while it still finds what it has; what goes wrong ends the process."""
 
     def failed(failure: Any) -> None:
         failure.printTraceback()
         os._exit(2)
 
-    reactor.callWhenRunning(lambda: store.start().addCallback(then).addErrback(failed))
+    def start() -> None:
+        started = store.start()
+        if wait:
+            started.addCallback(then)
+        else:
+            reactor.callLater(0.003, then, None)
+        started.addErrback(failed)
+
+    reactor.callWhenRunning(start)
     reactor.run()
 
 

@@ -69,14 +69,14 @@ class Purging:
         """
         try:
             older = self._files.begin(self._ledger.serial, self._shelf.version)
-            if not trusted:
+            if not (trusted and self._files.records):
                 self._files.end(older, 0)
         except OSError as error:
             raise StoreError(f"the cache directory cannot be written: {error.strerror} ({error.filename})") from error
 
     def loaded(self) -> None:
         """Every entry is known: what was purged before can be swept."""
-        self._shelf.dropped = {}
+        self._shelf.dropped = None
         if self._files.records:
             self._sweep_soon()
 
@@ -97,13 +97,16 @@ class Purging:
 
         :param durable: there was something, or may be: it must not come back.
         """
-        serial = self._ledger.removed(uri, soft)
+        purge = Purge(kind="url", what=uri, soft=soft)
+        # What is not known yet is met when it is looked up.
+        loading = self._shelf.dropped is not None
+        serial = self._ledger.add(purge) if loading else self._ledger.removed(uri, soft)
         if durable:
-            purge = Purge(kind="url", what=uri, soft=soft)
             self._write(lambda: self._files.add(serial, purge))
 
     def dropped(self, name: bytes, version: int) -> None:
         """A response was dropped: neither it nor what it replaced may come back."""
+        self._shelf.supersede(name)
         self._write(lambda: self._files.add_dropped(name, version))
 
     def stop(self) -> None:
@@ -119,7 +122,7 @@ class Purging:
         for serial, purge in known.purges:
             self._ledger.note(serial, purge)
         self._ledger.serial = known.serial
-        self._shelf.version = known.version
+        self._shelf.version = self._shelf.first = known.version
         self._files.records = known.records
         self._shelf.dropped = known.dropped
 

@@ -54,7 +54,9 @@ class DiskShelf:
     :param size: bytes of the disk that all files may take.
     :param objects: files there may be.
     :ivar version: that of the last file.
-    :ivar dropped: names of files that earlier processes dropped, with the versions up to which they did.
+    :ivar first: the last version of earlier processes.
+    :ivar dropped: while files of earlier processes are made known: the names that were dropped or stored anew, with
+        the version up to which files of that name do not count. ``None`` when all are known.
     :ivar to_remove: files that were to be removed, so far.
     :ivar removed: how many of them a thread has come to.
     :ivar writers: those that are not over.
@@ -66,7 +68,8 @@ class DiskShelf:
         self.writing = Work(reactor, WRITERS)
         self.writers: set[DiskWriter] = set()
         self.version = 0
-        self.dropped: dict[bytes, int] = {}
+        self.first = 0
+        self.dropped: dict[bytes, int] | None = {}
         self.to_remove = self.removed = 0
         self.evicted = self.refused = self.corrupt = self.errors = 0
         self._directory = directory
@@ -125,6 +128,7 @@ class DiskShelf:
         beside = self.index.find(key)
         if len(beside) >= VARIANTS:
             self._push_out(beside[-1])
+        self.supersede(name)
         self.version += 1
         size = body + table_size(body) + len(encode_head(key, judged)) + FOOTER_SIZE
         entry = Entry(name, self.version, size)
@@ -162,16 +166,24 @@ class DiskShelf:
 
     def load(self, found: Found) -> None:
         """There is a file of an earlier process."""
+        if found.version > self.first:
+            return  # it is of this one
         entry = Entry(found.name, found.version, found.size)
         entry.used = found.used
         other = self.index.named(found.name)
-        if found.version <= max(self.dropped.get(found.name, -1), -1 if other is None else other.version):
+        known = (self.dropped or {}).get(found.name, -1)
+        if found.version <= (known if other is None else max(known, other.version)):
             self.discard(self.file_of(entry))
             return
         if other is not None:
             self.remove(other)
         self.index.add_old(entry)
         self.trim()
+
+    def supersede(self, name: bytes) -> None:
+        """Files of earlier processes that have this name and are not known yet do not count."""
+        if self.dropped is not None:
+            self.dropped[name] = self.first
 
     def _arriving(self, key: bytes, stored: Stored) -> Stored | None:
         """As what it is kept: ``None`` for not at all."""

@@ -33,6 +33,9 @@ _END: Final = 8192
 """Bytes at the end of a larger file that are read first: more than most heads have."""
 
 
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
+
+
 class Read(NamedTuple):
     """A file that was read.
 
@@ -109,23 +112,23 @@ def append_head(path: str, head: bytes) -> None:
         os.close(file)
 
 
-def read_file(path: str, wait: bool) -> Read | None:
+def read_file(path: str, size: int, wait: bool) -> Read | None:
     """Read a response: a small one whole, of a larger one the head.
 
+    :param size: bytes of the file, as far as they count.
     :param wait: whether the disk may be waited for. Else ``None`` says that the page cache has not all of it.
     :raises OSError: it cannot be read.
     :raises Corrupt: it is not what was written.
     """
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(path, _FLAGS)
     try:
-        size = os.fstat(file).st_size
         wanted = size if size <= _WHOLE else _END
         end = _last(file, wanted, size, wait)
         if end is None:
             return None
         footer = read_footer(end, size)
         if wanted == size and footer.body <= SMALL:
-            return Read(*read_whole(end), footer, True)
+            return Read(*read_whole(end, footer), footer, True)
         if footer.head + FOOTER_SIZE > wanted:
             end = _last(file, footer.head + FOOTER_SIZE, size, wait)
             if end is None:
@@ -135,12 +138,12 @@ def read_file(path: str, wait: bool) -> Read | None:
         os.close(file)
 
 
-def read_files(paths: list[str]) -> list[Read | Exception]:
-    """Read several, each by itself. (For a thread.)"""
+def read_files(files: list[tuple[str, int]]) -> list[Read | Exception]:
+    """Read several by their paths and sizes, each by itself. (For a thread.)"""
     found: list[Read | Exception] = []
-    for path in paths:
+    for path, size in files:
         try:
-            read = read_file(path, wait=True)
+            read = read_file(path, size, wait=True)
         except (OSError, Corrupt) as error:
             found.append(error)
         else:

@@ -184,16 +184,16 @@ def read_head(end: bytes, footer: Footer) -> tuple[bytes, Stored]:
     return decode_head(head)
 
 
-def read_whole(data: bytes) -> tuple[bytes, Stored]:
+def read_whole(data: bytes, footer: Footer) -> tuple[bytes, Stored]:
     """The key and the response with its body, from all of a file.
 
     :raises Corrupt: it is not what was written.
     """
-    footer = read_footer(data, len(data))
     key, stored = read_head(data, footer)
     table = data[footer.body : footer.body + table_size(footer.body)]
-    prove(data[: footer.body], 0, table, footer.table_check)
-    return key, stored.with_body(data[: footer.body])
+    body = stored.body = data[: footer.body]
+    prove(body, 0, table, footer.table_check)
+    return key, stored
 
 
 def prove(blocks: bytes, first: int, table: bytes, table_check: int) -> None:
@@ -204,7 +204,6 @@ def prove(blocks: bytes, first: int, table: bytes, table_check: int) -> None:
     if zlib.crc32(table) != table_check:
         raise Corrupt("a table that is not what was written")
     view = memoryview(blocks)
-    for place in range(0, len(blocks), BLOCK):
-        number = first + place // BLOCK
+    for number, place in enumerate(range(0, len(blocks), BLOCK), first):
         if _CHECK.pack(zlib.crc32(view[place : place + BLOCK])) != table[number * 4 : number * 4 + 4]:
             raise Corrupt(f"block {number} of a body is not what was written")

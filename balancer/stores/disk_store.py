@@ -132,7 +132,7 @@ class DiskStore:
                 stored = self._judged(entry, key, entry.pending)
             else:
                 try:
-                    read = read_file(self._shelf.file_of(entry), wait=False)
+                    read = read_file(self._shelf.file_of(entry), entry.size, wait=False)
                 except (OSError, Corrupt) as error:
                     self._shelf.spoiled(entry, error)
                     continue
@@ -145,7 +145,7 @@ class DiskStore:
 
     def _get_later(self, key: bytes, entries: Sequence[Entry]) -> "Deferred[Sequence[Stored]]":
         cold = [(entry, entry.changes) for entry in entries if not entry.gone]
-        done = self._shelf.reading.run(read_files, [self._shelf.file_of(entry) for entry, _ in cold])
+        done = self._shelf.reading.run(read_files, [(self._shelf.file_of(entry), entry.size) for entry, _ in cold])
         return done.addCallback(self._got, key, cold)
 
     def _got(self, files: list[Read | Exception], key: bytes, cold: list[tuple[Entry, int]]) -> list[Stored]:
@@ -249,7 +249,7 @@ class DiskStore:
         if entry.pending is not None:
             return self._judged(entry, entry.key, entry.pending) is not None
         try:
-            read = read_file(self._shelf.file_of(entry), wait=False)
+            read = read_file(self._shelf.file_of(entry), entry.size, wait=False)
         except (OSError, Corrupt) as error:
             self._shelf.spoiled(entry, error)
             return False

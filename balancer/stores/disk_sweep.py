@@ -56,8 +56,8 @@ class Sweep:
             if len(self._again) >= BATCH:
                 break
         if batch:
-            paths = [self._shelf.file_of(entry) for entry, _ in batch]
-            self._shelf.reading.run(read_files, paths).addCallback(self._read, batch)
+            files = [(self._shelf.file_of(entry), entry.size) for entry, _ in batch]
+            self._shelf.reading.run(read_files, files).addCallback(self._read, batch)
         elif self._left or self._again:
             self._reactor.callLater(PAUSE, self.begin)
         else:

@@ -40,7 +40,7 @@ def fields(stored: Stored) -> list[Any]:
 
 
 def read(data: bytes) -> tuple[bytes, list[Any]]:
-    key, stored = read_whole(data)
+    key, stored = read_whole(data, read_footer(data, len(data)))
     return key, fields(stored)
 
 
@@ -74,7 +74,7 @@ class RecordTests(SynchronousTestCase):
     def test_nothing_of_ours(self, data: bytes) -> None:
         """Any bytes are corrupt, as a file and as a head; nothing else is raised."""
         with self.assertRaises(Corrupt):
-            read_whole(data)
+            read(data)
         with self.assertRaises(Corrupt):
             decode_head(data)
 
@@ -87,7 +87,7 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(read(file), (b"k", fields(new.with_body(b"body"))))
         for size in range(len(file) - 1, len(file) - 60, -1):
             with self.assertRaises(Corrupt):
-                read_whole(file[:size])
+                read(file[:size])
 
     def test_pieces(self) -> None:
         """A body that comes in pieces has the same table as one that comes at once, and each block is proven."""

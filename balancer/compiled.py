@@ -10,6 +10,11 @@ from importlib.machinery import EXTENSION_SUFFIXES
 MODULES = (
     "balancer.admin.access_log",
     "balancer.admin.access_log_format",
+    "balancer.cache.answers",
+    "balancer.cache.conditions",
+    "balancer.cache.lines",
+    "balancer.cache.partial",
+    "balancer.cache.ranges",
     "balancer.core.addresses",
     "balancer.core.admission",
     "balancer.core.client_hello",

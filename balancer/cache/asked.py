@@ -1,0 +1,104 @@
+"""What a request says about caching, read once: a head that comes again is asked for what was made of it before.
+
+It never decides whether a stored response is good enough (:mod:`balancer.cache.reuse` does).
+"""
+
+import re
+from typing import Final
+
+from balancer.cache.dates import OVERFLOW
+from balancer.cache.directives import ABSENT, RequestControl, request_control
+from balancer.cache.keys import NamePatterns, cookie_pairs
+from balancer.cache.messages import Request
+from balancer.cache.policy import BypassPolicy, CachePolicy
+from balancer.core.route_spec import HeaderCondition, HeaderPattern
+
+CACHED_METHODS: Final = frozenset({b"GET", b"HEAD", b"QUERY"})
+"""Methods whose requests stored responses may answer. Of POST, RFC 9110 section 9.3.3 would allow it; nobody asks."""
+
+CONDITIONS: Final = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range")
+
+
+class Asked:
+    """See the module. It keeps nothing of the request.
+
+    :ivar method: the request's.
+    :ivar cacheable: a stored response may answer it, and its response may be stored.
+    :ivar bypass: why it goes past the cache, in words; empty where it does not, or where its method is none of ours.
+    :ivar plain: a GET that asks for nothing more than a fresh response: one is sent to it as it is, whole.
+    :ivar may_store: nothing in the request forbids to store what it brings (or to freshen what is stored).
+    :ivar no_cache: it wants a validated response.
+    :ivar max_age: the greatest age it takes, in seconds; ``None`` for any.
+    :ivar min_fresh: seconds for which it wants a response to be fresh yet; ``None`` where it does not say.
+    :ivar max_stale: seconds past its lifetime that it takes one; ``inf`` for any; ``None`` where it does not say.
+    :ivar stale_if_error: likewise where the origin fails (RFC 5861 section 4).
+    :ivar only_if_cached: it wants no response of the origin's.
+    :ivar authorized: it has Authorization.
+    :ivar conditional: it has preconditions (RFC 9110 section 13).
+    :ivar ranged: it asks for a part; of other methods than GET that counts for nothing (RFC 9110 section 14.2).
+    """
+
+    __slots__ = (
+        "authorized", "bypass", "cacheable", "conditional", "max_age", "max_stale", "may_store", "method", "min_fresh",
+        "no_cache", "only_if_cached", "plain", "ranged", "stale_if_error",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, policy: CachePolicy) -> None:
+        control = request_control(request)
+        self.method = request.method
+        self.bypass = _bypass(request, policy.bypass)
+        self.cacheable = request.method in CACHED_METHODS and not self.bypass
+        self.may_store = self.cacheable and not control.no_store
+        self.only_if_cached = control.only_if_cached
+        heeded = control if policy.request_directives else RequestControl([])
+        self.no_cache = heeded.no_cache
+        self.max_age = _told(heeded.max_age)
+        self.min_fresh = _told(heeded.min_fresh)
+        self.max_stale = _told(heeded.max_stale)
+        if heeded.max_stale == OVERFLOW:
+            self.max_stale = float("inf")
+        self.stale_if_error = _told(heeded.stale_if_error)
+        self.authorized = request.get(b"authorization") is not None
+        self.conditional = any(request.get(name) is not None for name in CONDITIONS)
+        self.ranged = request.method == b"GET" and request.get(b"range") is not None
+        self.plain = (
+            self.cacheable
+            and request.method == b"GET"
+            and not (self.conditional or self.ranged or self.no_cache)
+            and self.max_age is None
+            and self.min_fresh is None
+        )
+
+    def __repr__(self) -> str:
+        said = [name for name in ("cacheable", "plain", "may_store", "no_cache", "ranged") if getattr(self, name)]
+        return f"<Asked {self.method.decode('latin-1')} {' '.join(said)}>"
+
+
+def _told(seconds: int) -> float | None:
+    return None if seconds == ABSENT else float(seconds)
+
+
+def _bypass(request: Request, policy: BypassPolicy) -> str:
+    """Which condition sends a request past the cache, in words; empty for none."""
+    if policy.headers:
+        for name, wanted in policy.headers.items():
+            if _holds(wanted, request.get_all(name.lower().encode("ascii"))):
+                return f"header {name}"
+    if policy.cookies:
+        cookies = NamePatterns(policy.cookies)
+        if any(cookies.match(name) for name, _ in cookie_pairs(request)):
+            return "cookie"
+    if policy.query and request.query is not None:
+        arguments = NamePatterns(policy.query)
+        if any(arguments.match(part.partition(b"=")[0]) for part in request.query.split(b"&")):
+            return "query"
+    return ""
+
+
+def _holds(wanted: HeaderCondition, values: list[bytes]) -> bool:
+    if isinstance(wanted, HeaderPattern):
+        pattern = wanted.regex.encode("ascii")
+        return any(re.fullmatch(pattern, value, re.DOTALL) is not None for value in values)
+    if isinstance(wanted, str):
+        return wanted.encode("utf-8") in values
+    return bool(values) is wanted

@@ -1,11 +1,12 @@
 """Finding plugins by name: the only caller of ``twisted.plugin.getPlugins``.
 
 Built-ins come through the same door as strangers: ``twisted/plugins/balancer_plugin.py`` lists lazy references
-(:class:`LazySelector`, :class:`LazyProbe`) that import their module when first used, as ``ServiceMaker`` does.
-This module never keeps a plugin's state.
+(:class:`LazySelector`, :class:`LazyProbe`, :class:`LazyStore`) that import their module when first used, as
+``ServiceMaker`` does. This module never keeps a plugin's state.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -19,7 +20,16 @@ from zope.interface.interface import InterfaceClass
 from balancer.core.model import Member
 from balancer.errors import UnknownName
 from balancer.hangup import HANGUP
-from balancer.interfaces import IProbePlugin, ISelector, ISelectorPlugin, ProbeResult, ProbeTarget, SelectionOptions
+from balancer.interfaces import (
+    ICacheStore,
+    ICacheStorePlugin,
+    IProbePlugin,
+    ISelector,
+    ISelectorPlugin,
+    ProbeResult,
+    ProbeTarget,
+    SelectionOptions,
+)
 
 
 def every(interface: InterfaceClass) -> dict[str, Any]:
@@ -89,6 +99,29 @@ class LazyProbe:
         return started
 
 
+@implementer(IPlugin, ICacheStorePlugin)
+class LazyStore:
+    """A plugin for stores of responses in another module, imported when first asked. ``reference`` names an object
+    with ``settings`` and ``store``."""
+
+    def __init__(self, name: str, reference: str) -> None:
+        self.name = name
+        self.reference = reference
+
+    def __repr__(self) -> str:
+        return f"<LazyStore {self.name} = {self.reference}>"
+
+    @property
+    def settings(self) -> Any:
+        """See :class:`ICacheStorePlugin`."""
+        return _load(self.reference).settings
+
+    def store(self, settings: object, reactor: object, others: Callable[[str], ICacheStore]) -> ICacheStore:
+        """See :meth:`ICacheStorePlugin.store`."""
+        made: ICacheStore = _load(self.reference).store(settings, reactor, others)
+        return made
+
+
 class Command(ServiceMaker):
     """A subcommand of ``twistd`` and ``twist`` whose SIGHUP is kept while its module is imported, which takes most of
     the time of a start."""
@@ -104,7 +137,7 @@ class Command(ServiceMaker):
 
 
 def _is_built_in(plugin: object) -> bool:
-    return isinstance(plugin, LazySelector | LazyProbe) and plugin.reference.startswith("balancer.")
+    return isinstance(plugin, LazySelector | LazyProbe | LazyStore) and plugin.reference.startswith("balancer.")
 
 
 def _load(reference: str) -> Any:
@@ -113,5 +146,6 @@ def _load(reference: str) -> Any:
 
 
 def _kind(interface: InterfaceClass) -> str:
-    """``ISelectorPlugin`` is a selector, to people."""
-    return str(interface.__name__).removeprefix("I").removesuffix("Plugin").lower()
+    """``ISelectorPlugin`` is a selector, to people; ``ICacheStorePlugin`` a cache store."""
+    words = re.findall("[A-Z][a-z]+", str(interface.__name__).removeprefix("I").removesuffix("Plugin"))
+    return " ".join(words).lower()

@@ -15,8 +15,15 @@ from zope.interface.verify import verifyObject
 from balancer import plugins
 from balancer.core.model import Member
 from balancer.errors import UnknownName
-from balancer.interfaces import IProbePlugin, ISelector, ISelectorPlugin, ProbeTarget, SelectionOptions
-from balancer.plugins import LazyProbe, LazySelector, every, named
+from balancer.interfaces import (
+    ICacheStorePlugin,
+    IProbePlugin,
+    ISelector,
+    ISelectorPlugin,
+    ProbeTarget,
+    SelectionOptions,
+)
+from balancer.plugins import LazyProbe, LazySelector, LazyStore, every, named
 from balancer.testing.fakes import InOrder, make_upstream
 
 
@@ -46,8 +53,19 @@ class StrangeProbe:
         return (target, settings, reactor)
 
 
+class StrangeStore:
+    """What the reference of a plugin for stores may name."""
+
+    settings = dict
+
+    def store(self, settings: object, reactor: object, others: object) -> Any:
+        """Says what it was asked."""
+        return (settings, reactor, others)
+
+
 STRANGE = Strange()
 PROBE = StrangeProbe()
+STORE = StrangeStore()
 OPTIONS = SelectionOptions(random=Random(1), seconds=Clock().seconds)
 
 
@@ -55,12 +73,13 @@ class Finding(SynchronousTestCase):
     """By name."""
 
     def test_built_in(self) -> None:
-        """Every selector and probe that is promised is found, and is what its interface says."""
+        """Every selector, probe and store that is promised is found, and is what its interface says."""
         selectors = {"roundrobin", "static-rr", "leastconn", "first", "random", "peak-ewma"}
         hashes = {"source", "uri", "url_param", "hdr", "cookie", "hash"}
         self.assertEqual((selectors | hashes) - set(every(ISelectorPlugin)), set())
         self.assertEqual({"tcp", "tls", "http", "expect"} - set(every(IProbePlugin)), set())
-        for interface in (ISelectorPlugin, IProbePlugin):
+        self.assertEqual({"memory", "tiered", "disk"} - set(every(ICacheStorePlugin)), set())
+        for interface in (ISelectorPlugin, IProbePlugin, ICacheStorePlugin):
             for name, plugin in every(interface).items():
                 verifyObject(interface, plugin)
                 self.assertEqual(plugin.name, name)
@@ -72,6 +91,12 @@ class Finding(SynchronousTestCase):
         message = str(caught.exception)
         self.assertIn("no selector is named 'leastcon' (did you mean 'leastconn'?); there are: ", message)
         self.assertIn("roundrobin", message)
+
+    def test_unknown_store(self) -> None:
+        """The message calls each kind by its name."""
+        with self.assertRaises(UnknownName) as caught:
+            named(ICacheStorePlugin, "memoir")
+        self.assertIn("no cache store is named 'memoir' (did you mean 'memory'?)", str(caught.exception))
 
     def test_stranger_counts(self) -> None:
         """Of two plugins with one name the stranger's counts, in whichever order they are found."""
@@ -103,12 +128,20 @@ class Laziness(SynchronousTestCase):
         self.assertEqual((lazy.settings, lazy.probe(target, 1, 2)), (dict, (target, 1, 2)))
         self.assertEqual(repr(lazy), f"<LazyProbe strange = {__name__}.PROBE>")
 
+    def test_store(self) -> None:
+        """A lazy plugin for stores is the object its reference names."""
+        lazy = LazyStore("strange", f"{__name__}.STORE")
+        verifyObject(ICacheStorePlugin, lazy)
+        self.assertEqual((lazy.settings, lazy.store(1, 2, self.fail)), (dict, (1, 2, self.fail)))
+        self.assertEqual(repr(lazy), f"<LazyStore strange = {__name__}.STORE>")
+
     def test_not_imported(self) -> None:
         """Finding the plugins imports none of the modules they refer to: `twistd --help` stays quick."""
         program = (
             "import sys; from balancer.plugins import every; from balancer.interfaces import *; "
-            "found = [*every(ISelectorPlugin), *every(IProbePlugin)]; assert 'leastconn' in found, found; "
-            "bad = [name for name in sys.modules if name.startswith(('balancer.core.selection', 'balancer.health'))]; "
-            "assert not bad, bad"
+            "found = [*every(ISelectorPlugin), *every(IProbePlugin), *every(ICacheStorePlugin)]; "
+            "assert {'leastconn', 'memory'} <= set(found), found; "
+            "ours = ('balancer.core.selection', 'balancer.health', 'balancer.stores'); "
+            "bad = [name for name in sys.modules if name.startswith(ours)]; assert not bad, bad"
         )
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""What Twisted finds of the balancer: the ``twistd`` command, the built-in selectors and probes.
+"""What Twisted finds of the balancer: the ``twistd`` command, the built-in selectors, probes and stores.
 
 Each entry names its code; nothing of it is imported until it is used. A stranger's plugin looks the same
 (docs/writing-a-selector.md). There is never an ``__init__.py`` beside this file.
@@ -6,7 +6,7 @@ Each entry names its code; nothing of it is imported until it is used. A strange
 
 from twisted.application.reactors import Reactor
 
-from balancer.plugins import Command, LazyProbe, LazySelector
+from balancer.plugins import Command, LazyProbe, LazySelector, LazyStore
 
 balancer = Command("balancer", "balancer.tap", "A layer 4 and layer 7 load balancer", "balancer")
 
@@ -31,3 +31,7 @@ http = LazyProbe("http", "balancer.health.probes.HTTP")
 agent = LazyProbe("agent", "balancer.health.probes.AGENT")
 expect = LazyProbe("expect", "balancer.health.probes.EXPECT")
 udp = LazyProbe("udp", "balancer.health.probes.UDP")
+
+memory = LazyStore("memory", "balancer.stores.memory.MEMORY")
+tiered = LazyStore("tiered", "balancer.stores.tiered.TIERED")
+disk = LazyStore("disk", "balancer.stores.disk.DISK")

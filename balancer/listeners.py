@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from balancer.caches import Caches
 from balancer.config.schema import ListenerConfig
 from balancer.core.forwarded import Forwarding, random_ids
 from balancer.core.model import join_address
@@ -53,6 +54,7 @@ class Surroundings:
 
     :ivar log: takes the record of each exchange and connection.
     :ivar nat: the kernel's table for listeners of mode nat.
+    :ivar caches: of the upstreams and routes.
     """
 
     reactor: Any
@@ -63,6 +65,7 @@ class Surroundings:
     log: Callable[[ConnectionRecord], None]
     splicer: Splicer
     nat: NatTable
+    caches: Caches
 
 
 class OpenListener:
@@ -341,6 +344,8 @@ def http_settings(
     name: str, config: ListenerConfig, shared: Surroundings, upstreams: Mapping[str, LiveUpstream]
 ) -> HttpSettings:
     """What the HTTP engine works with, for a listener or a mounted resource."""
+    of_upstreams = {name: cache for name in config.upstreams if (cache := upstreams[name].config.cache)}
+    used = {*of_upstreams.values(), *(route.cache for route in config.route if route.cache)}
     return HttpSettings(
         name=name,
         routes=RouteTable(config.route),
@@ -356,5 +361,7 @@ def http_settings(
         buffer=config.buffer,
         splice=config.splice,
         splicer=shared.splicer,
+        caches={name: shared.caches.caches[name] for name in used},
+        upstream_caches=of_upstreams,
         scheme=b"https" if config.tls is not None or config.listen.startswith(("ssl:", "tls:")) else b"http",
     )

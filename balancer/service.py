@@ -5,7 +5,7 @@ byte and never imports the reactor: that is an argument.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from balancer.admin.access_log import AccessLog, sink_for
 from balancer.admin.event_log import EventLog
+from balancer.caches import Caches
 from balancer.config.completion import completed
 from balancer.config.diff import difference
 from balancer.config.rules import remarks
@@ -36,8 +37,9 @@ from balancer.discovery.resolver import SystemResolver, make_resolver
 from balancer.errors import AccessLogError, ListenError
 from balancer.health.agent_stream import PLUGIN as AGENT_PLUGIN
 from balancer.health.monitor import Monitor
+from balancer.http.cache import Cache
 from balancer.http.resource import ProxyResource
-from balancer.interfaces import IProbePlugin, ISelectorPlugin
+from balancer.interfaces import ICacheStorePlugin, IProbePlugin, ISelectorPlugin
 from balancer.listeners import Listener, Surroundings, http_settings, make_listener, succeed
 from balancer.live import LiveUpstream
 from balancer.nat.table import NatTable
@@ -64,10 +66,11 @@ DRAIN_LOOK = 0.05
 
 
 def vocabulary() -> Vocabulary:
-    """What the plugins of this installation add to the configuration: probes and selectors. (Agents are asked beside a
-    check, by a table of their own.)"""
+    """What the plugins of this installation add to the configuration: probes, selectors and stores. (Agents are asked
+    beside a check, by a table of their own.)"""
     return Vocabulary(
         checks={name: plugin.settings for name, plugin in every(IProbePlugin).items() if name != AGENT_PLUGIN},
+        stores={name: plugin.settings for name, plugin in every(ICacheStorePlugin).items()},
         selectors=lambda text: selection.check(text, partial(named, ISelectorPlugin)),
     )
 
@@ -84,6 +87,7 @@ class BalancerService(Service):
     :ivar monitor: the probes.
     :ivar listeners: by name.
     :ivar nat: the kernel's table for listeners of mode nat.
+    :ivar caches: by name, to purge and to read (:attr:`caches`).
     """
 
     log = Logger()
@@ -111,9 +115,11 @@ class BalancerService(Service):
         self._names = Names(self._resolver, reactor, self.random, configuration.resolve)
         self._splicer = Splicer(reactor, configuration.splices)
         self.nat = NatTable(reactor, configuration.nat)
+        self._caches = Caches(reactor, self.random, wall)
         self._shared = Surroundings(
-            reactor, self._connector, self._timers, self.random, wall, self._log_record, self._splicer, self.nat
-        )
+            reactor, self._connector, self._timers, self.random, wall, self._log_record, self._splicer, self.nat,
+            self._caches,
+        )  # fmt: skip
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
         self._resources: WeakKeyDictionary[ProxyResource, ListenerConfig] = WeakKeyDictionary()
@@ -127,6 +133,11 @@ class BalancerService(Service):
 
     def __repr__(self) -> str:
         return f"<BalancerService listeners={sorted(self.listeners)} {self.registry!r}>"
+
+    @property
+    def caches(self) -> Mapping[str, Cache]:
+        """The caches by name: ``service.caches["pages"].purge_tags(b"news")``, ``.figures()``."""
+        return self._caches.caches
 
     # -- the operator's words -----------------------------------------------------------------------------------
 
@@ -159,7 +170,7 @@ class BalancerService(Service):
         if before.access_log != self.configuration.access_log:
             self._replace_access_log()
         self._start_behind()
-        return Deferred.fromCoroutine(self._exchange_ports())
+        return Deferred.fromCoroutine(self._follow())
 
     def reopen_logs(self) -> None:
         """Open the access log's path again, after it was rotated away."""
@@ -209,6 +220,9 @@ class BalancerService(Service):
         super().startService()
         self.access_log = self._open_access_log()
         self._start_behind()
+        Deferred.fromCoroutine(self._caches.settle()).addErrback(
+            lambda failure: self.log.failure("a store did not stop", failure)
+        )
         self.monitor.start()
         self._ticking.start(TICK, now=False)
 
@@ -237,6 +251,7 @@ class BalancerService(Service):
             self._ticking.stop()
         for live in self.upstreams.values():
             live.stop()
+        await self._caches.stop()
         self._names.stop()
         if isinstance(self._resolver, SystemResolver):
             self._resolver.stop()
@@ -276,6 +291,7 @@ class BalancerService(Service):
             self._names.configure(configuration.resolve)
         self._splicer.limit = configuration.splices
         self.nat.configure(configuration.nat)
+        self._caches.configure(configuration)
         old, self.configuration = self.upstreams, configuration
         wanted = configuration.upstream.items()
         self.upstreams = {
@@ -313,6 +329,11 @@ class BalancerService(Service):
         replaced, self._replaced = self._replaced, []
         for live in replaced:
             live.stop()
+
+    async def _follow(self) -> None:
+        """Of a reload, what takes its time."""
+        await self._caches.settle()
+        await self._exchange_ports()
 
     async def _exchange_ports(self) -> None:
         """Close the listeners that left, open those that came; the old ones' connections drain meanwhile.

@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     # The composition root, and what it needs of the machine.
     {"service"},
     {"listeners"},
-    {"live"},
+    {"live", "caches"},
     {"preflight"},
     {"tls_material"},
     {"admin"},

@@ -158,7 +158,8 @@ def _pairs(record: ConnectionRecord) -> str:
         word = _known_word if len(host) <= SHORT else _received_word
         # A generated id is plain, and never comes again.
         plain = name.isalnum() and len(name) <= SHORT
-        http = f" host={word(host)} id={name.decode('ascii') if plain else _received_word(name)}"
+        known = name.decode("ascii") if plain else _received_word(name)
+        http = f" host={word(host)} id={known} cache={record.cache or '-'}"
     elif isinstance(record, SessionRecord):
         http = f" datagrams_in={record.datagrams_in} datagrams_out={record.datagrams_out}"
     end = record.termination
@@ -239,6 +240,8 @@ def as_json(record: ConnectionRecord) -> bytes:
             "request_id": _text(record.request_id),
             "referer": _text(record.referer),
             "user_agent": _text(record.user_agent),
+            "cache": record.cache,
+            "cache_detail": record.cache_detail[:LONGEST_VALUE],
         }
     elif isinstance(record, SessionRecord):
         members["kind"] = "udp"

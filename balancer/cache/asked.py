@@ -8,7 +8,7 @@ from typing import Final
 
 from balancer.cache.dates import OVERFLOW
 from balancer.cache.directives import ABSENT, RequestControl, request_control
-from balancer.cache.keys import NamePatterns, cookie_pairs
+from balancer.cache.keys import NamePatterns, argument_name, cookie_pairs
 from balancer.cache.messages import Request
 from balancer.cache.policy import BypassPolicy, CachePolicy
 from balancer.core.route_spec import HeaderCondition, HeaderPattern
@@ -16,7 +16,10 @@ from balancer.core.route_spec import HeaderCondition, HeaderPattern
 CACHED_METHODS: Final = frozenset({b"GET", b"HEAD", b"QUERY"})
 """Methods whose requests stored responses may answer. Of POST, RFC 9110 section 9.3.3 would allow it; nobody asks."""
 
-CONDITIONS: Final = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range")
+CONDITIONS: Final = (b"if-none-match", b"if-modified-since")
+"""The preconditions that a cache answers (RFC 9111 section 4.3.2)."""
+ORIGINS_CONDITIONS: Final = ("If-Match", "If-Unmodified-Since")
+"""Those that the origin server alone may evaluate: a request that has one goes past the cache."""
 
 
 class Asked:
@@ -34,7 +37,7 @@ class Asked:
     :ivar stale_if_error: likewise where the origin fails (RFC 5861 section 4).
     :ivar only_if_cached: it wants no response of the origin's.
     :ivar authorized: it has Authorization.
-    :ivar conditional: it has preconditions (RFC 9110 section 13).
+    :ivar conditional: it has preconditions that what is stored may answer.
     :ivar ranged: it asks for a part; of other methods than GET that counts for nothing (RFC 9110 section 14.2).
     """
 
@@ -79,7 +82,10 @@ def _told(seconds: int) -> float | None:
 
 
 def _bypass(request: Request, policy: BypassPolicy) -> str:
-    """Which condition sends a request past the cache, in words; empty for none."""
+    """What sends a request past the cache, in words; empty for nothing."""
+    for condition in ORIGINS_CONDITIONS:
+        if request.get(condition.lower().encode("ascii")) is not None:
+            return condition
     if policy.headers:
         for name, wanted in policy.headers.items():
             if _holds(wanted, request.get_all(name.lower().encode("ascii"))):
@@ -90,7 +96,7 @@ def _bypass(request: Request, policy: BypassPolicy) -> str:
             return "cookie"
     if policy.query and request.query is not None:
         arguments = NamePatterns(policy.query)
-        if any(arguments.match(part.partition(b"=")[0]) for part in request.query.split(b"&")):
+        if any(arguments.match(argument_name(part)) for part in request.query.split(b"&")):
             return "query"
     return ""
 

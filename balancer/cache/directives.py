@@ -17,6 +17,8 @@ ABSENT: Final = -1
 Directives = list[tuple[bytes, bytes | None]]
 """Names in lower case and their arguments, unquoted; ``None`` for no argument."""
 
+_NUMBERS: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
+_PERMISSIONS: Final = frozenset({b"public", b"must-understand", b"immutable"})
 _TCHARS: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 
 
@@ -154,16 +156,28 @@ def response_control(response: Response, targets: tuple[str, ...] = ()) -> Respo
     """
     for target in targets:
         values = response.get_all(target.lower().encode("ascii"))
-        members = dictionary(values) if values else None
-        if members:
-            return ResponseControl(
-                [(name, _argument(item)) for name, item in members.items() if item is not False], True
-            )
+        found = _targeted(dictionary(values)) if values else []
+        if found:
+            return ResponseControl(found, True)
     return ResponseControl(directives(response.get_all(b"cache-control")))
 
 
+def _targeted(members: dict[bytes, Item] | None) -> Directives:
+    """A dictionary's members as directives; none where one has a value of a type that allows more than it may (RFC 9213
+    section 2.1: such values are not to be consumed)."""
+    found: Directives = []
+    for name, item in (members or {}).items():
+        if name in _NUMBERS and (isinstance(item, bool) or not isinstance(item, int)):
+            return []
+        if name in _PERMISSIONS and not isinstance(item, bool):
+            return []
+        if item is not False:
+            found.append((name, _argument(item)))
+    return found
+
+
 def _argument(item: Item) -> bytes | None:
-    """A structured field's value as an argument; what is of a type that no directive has is none to any."""
+    """A structured field's value as an argument; of a type that no directive has, one that nothing understands."""
     if item is True:
         return None
     if isinstance(item, int):

@@ -91,7 +91,7 @@ class KeyMaker:
             return None
         counted = [argument for argument in query.split(b"&") if self._counts(argument)]
         if self._sort:
-            counted.sort(key=_argument_name)
+            counted.sort(key=argument_name)
         return b"&".join(counted) if counted else None
 
     def _counts(self, argument: bytes) -> bool:
@@ -100,7 +100,7 @@ class KeyMaker:
         # Some servers end an argument at ";" too, so this may be several.
         if b";" in argument:
             return True
-        name = unquote_to_bytes(_argument_name(argument).replace(b"+", b" "))
+        name = argument_name(argument)
         if self._exclude.match(name):
             return False
         # Some servers do not look at case or at white space: what may be one of the names is.
@@ -133,8 +133,10 @@ def cookie_pairs(request: Request) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _argument_name(argument: bytes) -> bytes:
-    return argument.partition(b"=")[0]
+def argument_name(argument: bytes) -> bytes:
+    """The name of one argument of a query, decoded."""
+    name = argument.partition(b"=")[0]
+    return unquote_to_bytes(name.replace(b"+", b" ")) if b"%" in name or b"+" in name else name
 
 
 def _told(values: list[bytes]) -> bytes:

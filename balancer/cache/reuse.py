@@ -5,13 +5,13 @@ or the settings' allow that. It never fetches anything: it says what is to be do
 """
 
 import enum
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from balancer.cache.asked import Asked
 from balancer.cache.dates import http_date
 from balancer.cache.messages import Request
+from balancer.cache.partial import covers
 from balancer.cache.policy import CachePolicy
 from balancer.cache.stored import ALWAYS_VALIDATE, IMMUTABLE, MUST_REVALIDATE, SOFT_PURGED, Stored
 from balancer.cache.validators import entity_tag, last_modified
@@ -19,7 +19,6 @@ from balancer.cache.vary import matches
 
 _NOT_FRESH: Final = ALWAYS_VALIDATE | SOFT_PURGED
 _NEVER_STALE: Final = ALWAYS_VALIDATE | MUST_REVALIDATE
-_RANGE: Final = re.compile(rb"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _LAST_PART: Final = 0.1
 """The part of a lifetime, at its end, within which a response is validated early."""
 
@@ -122,7 +121,7 @@ def decide(
     chosen = select(request, variants, now)
     if chosen is None:
         return _absent(asked, "vary-miss" if variants else "uri-miss")
-    if chosen.parts is not None and not _covered(chosen, request):
+    if chosen.parts is not None and not covers(chosen, request):
         return _absent(asked, "partial")
     resident = now - chosen.arrived
     age = chosen.age + max(0.0, resident)
@@ -140,17 +139,16 @@ def decide(
 def select(request: Request, variants: Sequence[Stored], now: float) -> Stored | None:
     """The stored response that is for this request: of several the one with the latest Date (section 4.1)."""
     found: Stored | None = None
-    several: list[Stored] = []
     for stored in variants:
-        if matches(stored.nominated, request):
-            if found is None:
-                found = stored
-            else:
-                several.append(stored)
-    if found is None or not several:
-        return found
-    # max() takes the first of equals, and the first is the one that was stored last.
-    return max([found, *several], key=lambda stored: http_date(stored.get(b"date") or b"", now) or 0.0)
+        # Of equals the one that comes first stays: it was stored last.
+        if matches(stored.nominated, request) and (found is None or dated(now, stored) > dated(now, found)):
+            found = stored
+    return found
+
+
+def dated(now: float, stored: Stored) -> float:
+    """The second of a stored response's Date; 0 where it has none."""
+    return http_date(stored.get(b"date") or b"", now) or 0.0
 
 
 def usable_on_error(asked: Asked, stored: Stored, now: float, policy: CachePolicy) -> bool:  # noqa: ARG001
@@ -232,15 +230,3 @@ def _ask_origin(
         decision.kind = MISS
     if usable_on_error(asked, stored, now, policy):
         decision.fallback = stored
-
-
-def _covered(stored: Stored, request: Request) -> bool:
-    """Whether a stored part has the one range that is asked for."""
-    condition = request.get(b"if-range")
-    if condition is not None and condition != entity_tag(stored.get_all(b"etag")):
-        return False
-    found = _RANGE.fullmatch(request.get(b"range") or b"") if request.method == b"GET" else None
-    if found is None or stored.parts is None:
-        return False
-    first, last = int(found[1]), int(found[2])
-    return any(begin <= first <= last < end for begin, end in stored.parts)

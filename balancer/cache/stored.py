@@ -19,6 +19,8 @@ SOFT_PURGED: Final = 16
 """A soft purge met it: stale from then on, whatever its lifetime."""
 OVERRIDDEN: Final = 32
 """Its lifetime is the operator's (``ttl``), not the origin's."""
+UNSIZED: Final = 64
+"""Its body's size was not known when it began to be stored: ``lines`` have no Content-Length."""
 
 
 class StoredBody(Protocol):
@@ -136,10 +138,7 @@ class Stored:
 
     def fields(self) -> Fields:
         """Its field lines as pairs."""
-        return [
-            (name, value.strip(b" \t"))
-            for name, _, value in (line.partition(b":") for line in self.lines.split(b"\r\n") if line)
-        ]
+        return parsed_lines(self.lines)
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a field, by its lower-case name."""
@@ -148,3 +147,11 @@ class Stored:
     def get_all(self, name: bytes) -> list[bytes]:
         """Every value of a field, in order."""
         return [value for spelling, value in self.fields() if spelling.lower() == name]
+
+
+def parsed_lines(lines: bytes) -> Fields:
+    """Field lines, each with its CRLF, as pairs."""
+    return [
+        (name, value.strip(b" \t"))
+        for name, _, value in (line.partition(b":") for line in lines.split(b"\r\n") if line)
+    ]

@@ -4,7 +4,6 @@ Of a response that is stored it keeps the fields that are sent again, and all th
 once. It never stores anything.
 """
 
-import re
 from typing import Final
 
 from balancer.cache.asked import Asked
@@ -19,6 +18,7 @@ from balancer.cache.lifetimes import (
 )
 from balancer.cache.messages import Request, Response
 from balancer.cache.policy import CachePolicy
+from balancer.cache.ranges import content_range
 from balancer.cache.stored import ALWAYS_VALIDATE, HEURISTIC, IMMUTABLE, MUST_REVALIDATE, OVERRIDDEN, Fields, Stored
 from balancer.cache.validators import entity_tag, is_strong, last_modified
 from balancer.cache.vary import nominate
@@ -43,8 +43,6 @@ _OF_CONTENT: Final = frozenset({
     b"content-encoding", b"content-length", b"content-range", b"content-type", b"transfer-encoding", b"vary",
 })  # fmt: skip
 """Fields without which a body cannot be read rightly: whoever would not have them stored means the response."""
-
-_CONTENT_RANGE: Final = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 class Judgement:
@@ -234,7 +232,8 @@ def _partial(
     serial: int,
 ) -> Judgement:
     """Decide about a part (section 3.3): one range, told apart from all others by a strong entity tag."""
-    part = content_range(response.get_all(b"content-range"))
+    values = response.get_all(b"content-range")
+    part = content_range(values[0]) if len(values) == 1 else None
     if not asked.ranged or part is None:
         return Judgement(None, "no single range")
     if not is_strong(entity_tag(response.get_all(b"etag"))):
@@ -246,13 +245,3 @@ def _partial(
         first, end, stored.total = part
         stored.parts = ((first, end),)
     return judgement
-
-
-def content_range(values: list[bytes]) -> tuple[int, int, int] | None:
-    """First offset, end (exclusive) and total (-1: unknown) of a Content-Range in bytes; ``None`` for any other."""
-    found = _CONTENT_RANGE.fullmatch(values[0]) if len(values) == 1 else None
-    if found is None:
-        return None
-    first, last = int(found[1]), int(found[2])
-    total = -1 if found[3] == b"*" else int(found[3])
-    return (first, last + 1, total) if first <= last and (total < 0 or last < total) else None

@@ -4,12 +4,13 @@ The client's own conditions are answered from what is stored; the origin is aske
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from balancer.cache.asked import Asked
 from balancer.cache.messages import PlainResponse, Request, Response
 from balancer.cache.policy import CachePolicy
-from balancer.cache.reuse import select
+from balancer.cache.reuse import dated, select
 from balancer.cache.stored import Fields, Stored
 from balancer.cache.storing import judge_fields
 from balancer.cache.validators import entity_tag, is_strong, last_modified, opaque
@@ -22,9 +23,9 @@ _CONDITIONS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-sin
 _RANGES: Final = frozenset({b"range", b"if-range"})
 
 _OF_BODY: Final = frozenset({
-    b"content-encoding", b"content-length", b"content-range", b"etag", b"transfer-encoding", b"set-cookie",
+    b"content-encoding", b"content-length", b"content-range", b"etag", b"transfer-encoding",
 })  # fmt: skip
-"""Fields that a 304 does not change: they describe the body that stays, or are for one client (section 3.2)."""
+"""Fields that a 304 does not change: they describe the body that stays (section 3.2)."""
 
 
 def fetching(request: Request, whole: bool = False) -> Fields:
@@ -37,13 +38,16 @@ def fetching(request: Request, whole: bool = False) -> Fields:
 
 
 def validating(request: Request, stored: Stored, variants: Sequence[Stored]) -> Fields:
-    """The request's fields with the conditions that validate what is stored: the entity tags of all variants, and where
-    there is one alone its Last-Modified.
+    """The request's fields with the conditions that validate what is stored: the entity tags of all variants that are
+    for this request, and where there is one alone its Last-Modified. A 304 may update no others (section 4.3.4), and
+    there are servers whose entity tags are the same for what they compress and what they do not.
 
     :param stored: the one that was chosen. A stored part is asked for by the client's Range, else the whole.
     """
     fields = fetching(request, whole=stored.parts is None)
-    others = [other for other in variants if other is not stored and other.parts is None]
+    others = [
+        other for other in variants if other is not stored and other.parts is None and matches(other.nominated, request)
+    ]
     tags: dict[bytes, None] = {}
     length = 0
     for variant in [stored, *others]:
@@ -75,6 +79,7 @@ def freshened(
     """What a 304 makes of what is stored: the response that it says is still good, with the 304's fields.
 
     It answers the request. It is to be kept only where ``asked.may_store``, in the place of the one with the same body.
+    A Set-Cookie of the 304 is among its fields only where the settings store cookies: it is for this client alone.
 
     :param variants: what the store has under the request's key, the most recent first.
     :param response: the 304 as received; the other arguments are those of :func:`~balancer.cache.storing.judge`.
@@ -115,17 +120,17 @@ def freshened_by_head(
 def _identified(request: Request, variants: Sequence[Stored], response: Response, now: float) -> Stored | None:
     """The stored response that a 304 is about (section 4.3.4)."""
     tag = entity_tag(response.get_all(b"etag"))
-    # One that was for this request anyway comes before those that another request was for.
-    chosen = select(request, variants, now)
-    ordered = ([chosen] if chosen is not None else []) + [other for other in variants if other is not chosen]
+    initial = sorted(
+        [stored for stored in variants if matches(stored.nominated, request)], key=partial(dated, now), reverse=True
+    )
     if is_strong(tag):
-        found = [stored for stored in ordered if entity_tag(stored.get_all(b"etag")) == tag]
+        found = [stored for stored in initial if entity_tag(stored.get_all(b"etag")) == tag]
     elif tag:
-        found = [stored for stored in ordered if opaque(entity_tag(stored.get_all(b"etag"))) == opaque(tag)]
+        found = [stored for stored in initial if opaque(entity_tag(stored.get_all(b"etag"))) == opaque(tag)]
     elif modified := last_modified(response, now):
-        found = [stored for stored in ordered if last_modified(stored, now) == modified]
+        found = [stored for stored in initial if last_modified(stored, now) == modified]
     else:
-        found = [stored for stored in ordered if len(ordered) == 1 and not _has_validator(stored, now)]
+        found = [stored for stored in initial if len(initial) == 1 and not _has_validator(stored, now)]
     return found[0] if found else None
 
 
@@ -159,7 +164,8 @@ def _updated(
 ) -> Stored | None:
     """A stored response with new fields (section 3.2), judged anew; ``None`` where it may not be stored so."""
     ages = [(b"Age", value) for value in response.get_all(b"age")]
-    new = [field for field in fields if field[0].lower() not in _OF_BODY]
+    unchanged = _OF_BODY if policy.set_cookie == "store" else _OF_BODY | {b"set-cookie"}
+    new = [field for field in fields if field[0].lower() not in unchanged]
     replaced = {name.lower() for name, _ in new}
     kept = [field for field in stored.fields() if field[0].lower() not in replaced]
     merged = kept + [field for field in new if field[0].lower() != b"age"] + ages
@@ -167,7 +173,5 @@ def _updated(
     result = judge_fields(asked, request, head, merged, policy, asked_at=asked_at, now=now, serial=serial).stored
     if result is None:
         return None
-    if not matches(stored.nominated, request):
-        result.nominated = stored.nominated  # the origin chose it for this request, but it was stored for another
     result.body, result.parts, result.total = stored.body, stored.parts, stored.total
     return result

@@ -3,11 +3,13 @@
 It never changes what was written.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 
+from balancer.config.chosen import StoreConfig
 from balancer.config.listen import place
 from balancer.config.schema import DEFAULT_CHECK, Configuration, UpstreamConfig
-from balancer.config.vocabulary import Vocabulary
+from balancer.config.vocabulary import MEMORY, Vocabulary
 from balancer.core.health import CheckSettings
 
 BALANCE = "random(2)"
@@ -21,8 +23,8 @@ NAT_BALANCE = "roundrobin"
 
 
 def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configuration:
-    """The configuration with every ``balance`` a name, and every check of the class its ``type`` has, with the PROXY
-    header of its upstream.
+    """The configuration with every ``balance`` a name, every check of the class its ``type`` has, with the PROXY header
+    of its upstream, and every store that a cache uses.
 
     Completing twice is completing once. What :func:`~balancer.config.reader.read` returns is complete; whoever builds
     a :class:`Configuration` in Python completes it before use.
@@ -34,7 +36,17 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
             name: _completed(_default_check(upstream, vocabulary, name in datagrams), defaults[name], vocabulary)
             for name, upstream in configuration.upstream.items()
         },
+        store=_stores(configuration, vocabulary),
     )
+
+
+def _stores(configuration: Configuration, vocabulary: Vocabulary) -> Mapping[str, StoreConfig]:
+    """With the store that need not be written, where something is kept in it."""
+    named = {cache.store for cache in configuration.cache.values()}
+    named |= {store.over for store in configuration.store.values()}
+    if MEMORY not in named or MEMORY in configuration.store or MEMORY not in vocabulary.stores:
+        return configuration.store
+    return {**configuration.store, MEMORY: StoreConfig(type=MEMORY, settings=vocabulary.stores[MEMORY]())}
 
 
 def default_balances(configuration: Configuration) -> dict[str, str]:

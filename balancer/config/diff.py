@@ -6,8 +6,9 @@ listeners. It never applies anything.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from balancer.config.chosen import StoreConfig
 from balancer.config.schema import Configuration
 from balancer.config.wording import Path, dotted, shown
 
@@ -15,13 +16,16 @@ MAX_KEYS = 8
 """Changed keys that a sentence lists; a log line is read, not searched."""
 
 Kind = Literal["added", "removed", "changed"]
+Part = Literal["upstream", "listener", "cache", "store"]
+
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
     """One key with another value.
 
-    :ivar key: dotted, from the upstream or listener it is in.
+    :ivar key: dotted, from the upstream, listener, cache or store it is in.
     """
 
     key: str
@@ -40,15 +44,15 @@ class KeyChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One upstream, listener or setting that differs. ``str`` is a sentence without its full stop.
+    """One upstream, listener, cache, store or setting that differs. ``str`` is a sentence without its full stop.
 
-    :ivar part: ``upstream``, ``listener`` or ``setting``.
+    :ivar part: which of them.
     :ivar name: its name.
     :ivar kind: what happened to it.
     :ivar keys: what changed in it, where it is in both.
     """
 
-    part: Literal["upstream", "listener", "setting"]
+    part: Literal[Part, "setting"]
     name: str
     kind: Kind
     keys: tuple[KeyChange, ...] = ()
@@ -75,22 +79,22 @@ class Difference:
     def __str__(self) -> str:
         return "; ".join(map(str, self.changes)) or "nothing changed"
 
-    def names(self, part: Literal["upstream", "listener"], kind: Kind) -> tuple[str, ...]:
-        """The names of the upstreams or listeners that something happened to."""
+    def names(self, part: Part, kind: Kind) -> tuple[str, ...]:
+        """The names of the upstreams, listeners, caches or stores that something happened to."""
         return tuple(change.name for change in self.changes if (change.part, change.kind) == (part, kind))
 
 
 def difference(old: Configuration, new: Configuration) -> Difference:
     """What makes the new configuration another one."""
-    changes = [*_parts("upstream", old.upstream, new.upstream), *_parts("listener", old.listener, new.listener)]
+    changes = [change for part in PARTS for change in _parts(part, getattr(old, part), getattr(new, part))]
     for field in fields(Configuration):
-        if field.name not in ("upstream", "listener"):
+        if field.name not in PARTS:
             keys = tuple(_keys(getattr(old, field.name), getattr(new, field.name), (field.name,)))
             changes += [Change("setting", field.name, "changed", keys)] if keys else []
     return Difference(tuple(changes))
 
 
-def _parts(part: Literal["upstream", "listener"], old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+def _parts(part: Part, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     for name in new:
         if name not in old:
             yield Change(part, name, "added")
@@ -103,6 +107,11 @@ def _keys(old: object, new: object, path: Path) -> Iterator[KeyChange]:
     """The innermost keys that differ: into tables of one kind, not into lists."""
     if old == new:
         return
+    if isinstance(old, StoreConfig) and isinstance(new, StoreConfig):
+        if old.type != new.type:
+            yield KeyChange(dotted((*path, "type")), old.type, new.type)
+            return
+        old, new = old.settings, new.settings  # which a file writes beside the type
     if type(old) is type(new) and is_dataclass(old):
         for field in fields(old):
             yield from _keys(getattr(old, field.name), getattr(new, field.name), (*path, field.name))

@@ -3,11 +3,12 @@
 It only walks the schema; it never words or writes anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
+from balancer.config.chosen import StoreConfig
 from balancer.config.schema import Configuration
 from balancer.config.vocabulary import Vocabulary
 from balancer.config.wording import Key, inside, keys_of, table_in, unannotated
@@ -26,7 +27,9 @@ class Table:
     :ivar doc: what it is.
     :ivar repeated: there may be several, each under ``[[path]]``.
     :ivar absent: without it something is off, so it does not stand there by default.
-    :ivar check: the ``type`` of check it is about: only the keys that no other type has; empty for any other table.
+    :ivar chosen: the ``type`` of check or store it is about: only the keys that no other type has; empty for any other
+        table.
+    :ivar shared: the dataclass with the keys that all types have.
     """
 
     path: tuple[str, ...]
@@ -34,7 +37,8 @@ class Table:
     doc: str
     repeated: bool = False
     absent: bool = False
-    check: str = ""
+    chosen: str = ""
+    shared: type | None = None
 
     @property
     def header(self) -> str:
@@ -46,7 +50,9 @@ class Table:
     def values(self) -> list[Key]:
         """Its keys that are no tables."""
         keys = [key for key in keys_of(self.kind).values() if next(_inside(self.path, key), None) is None]
-        return [key for key in keys if not self.check or key.name not in keys_of(CheckSettings)]
+        if self.kind is StoreConfig:  # its settings are what the tables of its types have
+            return [key for key in keys if key.name == "type"]
+        return [key for key in keys if self.shared is None or key.name not in keys_of(self.shared)]
 
 
 def tables(vocabulary: Vocabulary) -> Iterator[Table]:
@@ -59,12 +65,19 @@ def _walk(table: Table, vocabulary: Vocabulary) -> Iterator[Table]:
     for key in keys_of(table.kind).values():
         for inner in _inside(table.path, key):
             yield from _walk(inner, vocabulary)
-            if inner.kind is CheckSettings:
-                checks = [
-                    Table(path=inner.path, kind=kind, doc=_first(kind), check=check, absent=True)
-                    for check, kind in sorted(vocabulary.checks.items())
-                ]
-                yield from (check for check in checks if check.values)
+            kinds = _kinds(inner.kind, vocabulary)
+            chosen = [
+                Table(path=inner.path, kind=kind, doc=_first(kind), chosen=name, shared=inner.kind, absent=True)
+                for name, kind in sorted(kinds.items())
+            ]
+            yield from (table for table in chosen if table.values)
+
+
+def _kinds(kind: type, vocabulary: Vocabulary) -> Mapping[str, type]:
+    """The tables among which its ``type`` chooses; none for a table that has no such key."""
+    if kind is CheckSettings:
+        return vocabulary.checks
+    return vocabulary.stores if kind is StoreConfig else {}
 
 
 def _inside(path: tuple[str, ...], key: Key) -> Iterator[Table]:

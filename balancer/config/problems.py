@@ -7,15 +7,28 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from balancer.config.chosen import WRONG_TYPE, StoreConfig, types_of
 from balancer.config.draft import Draft, has
 from balancer.config.schema import Configuration
 from balancer.config.vocabulary import Vocabulary
-from balancer.config.wording import Path, any_of, choices, inside, keys_of, measure, nearest, shown, table_in, words
+from balancer.config.wording import (
+    Path,
+    Written,
+    any_of,
+    choices,
+    inside,
+    keys_of,
+    measure,
+    nearest,
+    shown,
+    table_in,
+    words,
+)
 from balancer.core.health import CheckSettings
 
 _QUOTED = re.compile(r'"([a-z_]+)"')
@@ -76,14 +89,23 @@ class Translator:
         for length, step in enumerate(path):
             if annotation is None:
                 return None
-            if table_in(annotation) is CheckSettings:
-                annotation = self._check(self._draft.at(path[:length]))
-            annotation = inside(annotation, step)
+            table = self._chosen(annotation, path[:length])
+            if table_in(annotation) is StoreConfig and step == "type":
+                annotation = Annotated[str, Written(types_of(self._vocabulary.stores))]
+            else:
+                annotation = inside(annotation if table is None else table, step)
         return annotation
 
-    def _check(self, raw: Any) -> type:
-        kind = raw.get("type", "tcp") if isinstance(raw, dict) else "tcp"
-        return self._vocabulary.checks.get(kind, CheckSettings) if isinstance(kind, str) else CheckSettings
+    def _chosen(self, annotation: Any, path: Path) -> type | None:
+        """The table that an annotation takes there, which ``type`` may choose; None for no table."""
+        table = table_in(annotation)
+        raw = self._draft.at(path)
+        kind = raw.get("type") if isinstance(raw, dict) else None
+        if table is CheckSettings:
+            return self._vocabulary.checks.get(kind or "tcp", table) if isinstance(kind, str | None) else table
+        if table is StoreConfig:
+            return self._vocabulary.stores.get(kind, table) if isinstance(kind, str) else table
+        return table
 
     def _mistake(self, details: ErrorDetails) -> Mistake:
         kind = details["type"]
@@ -95,7 +117,7 @@ class Translator:
             annotation = self.annotation(path)
             allowed = "this key" if annotation is None else words(annotation)
             return Mistake(path=path, found="nothing: the key has to be given", allowed=allowed, about=(path,))
-        if kind == "check_type":
+        if kind == WRONG_TYPE:
             found = shown(self._draft.at(path), path)
             allowed, hint = context["allowed"], context["hint"]
             spoils = path[:-1] if path[-1] == "type" else path  # where it was written as the type alone
@@ -117,10 +139,10 @@ class Translator:
 
     def _unknown_key(self, path: Path) -> Mistake:
         around = self.annotation(path[:-1])
-        table = None if around is None else table_in(around)
-        if table is CheckSettings:
-            table = self._check(self._draft.at(path[:-1]))
-        known = list(keys_of(table)) if table is not None else []
+        table = None if around is None else self._chosen(around, path[:-1])
+        known = list(keys_of(table)) if table is not None and table is not StoreConfig else []
+        if around is not None and table_in(around) is StoreConfig:
+            known = ["type", *known]
         near = nearest(path[-1], known)
         allowed = f"{'the keys' if len(known) > 1 else 'the key'} {any_of(known)}" if known else "no such key"
         return Mistake(

@@ -83,8 +83,8 @@ class _Reading:
         self._take(found)
         understood = self._understood()
         if understood is not None:
-            placed = [self._placed(mistake) for mistake in mistakes(understood, self._upstreams())]
-            self._take(placed)
+            names = (self._names(table) for table in ("upstream", "cache", "store"))
+            self._take([self._placed(mistake) for mistake in mistakes(understood, *names)])
         return understood
 
     def _understood(self) -> Configuration | None:
@@ -121,8 +121,9 @@ class _Reading:
             about=tuple(map(place, mistake.about)),
         )
 
-    def _upstreams(self) -> Collection[str]:
-        named = self._draft.at(("upstream",))
+    def _names(self, table: str) -> Collection[str]:
+        """What is there by name, right or wrong."""
+        named = self._draft.at((table,))
         return list(named) if isinstance(named, dict) else []
 
 

@@ -14,10 +14,13 @@ from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 
+from balancer.cache.policy import BypassPolicy, CachePolicy, KeyPolicy
+from balancer.config.chosen import StoreConfig
 from balancer.config.layout import NAME, Table, tables
 from balancer.config.schema import ListenerConfig, ServerConfig
 from balancer.config.vocabulary import Vocabulary
 from balancer.config.wording import Key, toml
+from balancer.core.health import CheckSettings
 from balancer.core.route_spec import RouteSpec
 from balancer.core.tls import CertificateFiles, ListenerTls
 
@@ -44,10 +47,20 @@ Every table and every key of the configuration file. {_MADE}
   `"1GB"` (of 1000), `"64B"`.
 """
 
+_SHARED: dict[type | None, str] = {
+    CheckSettings: " It has the keys of every check, and:",
+    StoreConfig: ' Beside "type" it has:',
+}
+"""What is said of the keys that a table shares with others."""
+
+_OFF = (RouteSpec, CertificateFiles, CachePolicy, KeyPolicy, BypassPolicy, StoreConfig)
+"""Tables that do not stand there by default, beside those that are absent."""
+
 _NAMES = "web"
 _EXAMPLES: dict[tuple[type, str], object] = {
     (ServerConfig, "address"): "127.0.0.1:8001",
     (ListenerConfig, "listen"): "tcp:8080",
+    (StoreConfig, "type"): "memory",
     (ListenerConfig, "to"): _NAMES,
     (ListenerTls, "certificate"): "/etc/ssl/web.pem",
     (CertificateFiles, "certificate"): "/etc/ssl/other.pem",
@@ -65,9 +78,9 @@ def reference(vocabulary: Vocabulary) -> str:
 
 def _section(table: Table) -> Iterator[str]:
     title = f"`{table.header}`" if table.header else "The top"
-    yield f"## {title}" + f' with `type = "{table.check}"`' * bool(table.check)
+    yield f"## {title}" + f' with `type = "{table.chosen}"`' * bool(table.chosen)
     yield ""
-    yield _sentence(table.doc) + " It has the keys of every check, and:" * bool(table.check)
+    yield _sentence(table.doc) + _SHARED.get(table.shared, "")
     yield ""
     if table.values:
         yield "| key | takes | default | meaning |"
@@ -105,12 +118,12 @@ def example(vocabulary: Vocabulary) -> str:
 
 
 def _example_table(table: Table) -> Iterator[str]:
-    off = "#" * (table.absent or table.kind in (RouteSpec, CertificateFiles))
+    off = "#" * (table.absent or table.kind in _OFF)
     yield from _comment(_sentence(table.doc))
     if table.header:
         yield off + _named(table.header)
-    if table.check:
-        yield f"{off}type = {toml(table.check)}"
+    if table.chosen:
+        yield f"{off}type = {toml(table.chosen)}"
     for key in table.values:
         yield ""
         yield from _comment(_sentence(key.doc) + f" ({key.brief})" * (key.brief not in _EVIDENT))

@@ -5,6 +5,8 @@ Each rule is a function from a configuration to mistakes. Nothing here looks at 
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from balancer.config.cache_rules import caches as cached
+from balancer.config.cache_rules import unused
 from balancer.config.guards import guards
 from balancer.config.listen import Place, place
 from balancer.config.loops import loops
@@ -24,12 +26,19 @@ from balancer.http1.limits import HttpLimits
 Rule = Callable[[Configuration], Iterator[Mistake]]
 
 
-def mistakes(configuration: Configuration, upstreams: Collection[str]) -> Iterator[Mistake]:
+def mistakes(
+    configuration: Configuration,
+    upstreams: Collection[str],
+    caches: Collection[str] = (),
+    stores: Collection[str] = (),
+) -> Iterator[Mistake]:
     """What no rule allows.
 
-    :param upstreams: the names of the upstreams there are, of which some may be too wrong to be in the configuration.
+    :param upstreams: the names of the upstreams there are, of which some may be too wrong to be in the configuration;
+        ``caches`` and ``stores`` are those of caches and stores.
     """
     yield from _known_upstreams(configuration, upstreams)
+    yield from cached(configuration, {*caches, *configuration.cache}, {*stores, *configuration.store})
     for rule in _RULES:
         yield from rule(configuration)
 
@@ -42,7 +51,7 @@ def remarks(configuration: Configuration) -> tuple[str, ...]:
     for name, upstream in configuration.upstream.items():
         if upstream.tls is not None and not upstream.tls.verify:
             found.append(f'upstream "{name}" does not verify the certificates of its servers (tls.verify = false)')
-    return tuple(found)
+    return (*found, *unused(configuration))
 
 
 def _known_upstreams(configuration: Configuration, upstreams: Collection[str]) -> Iterator[Mistake]:

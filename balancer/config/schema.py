@@ -4,21 +4,20 @@ Each key is documented where it is defined: here, or in the room whose settings 
 these plain dataclasses (see ``reader``); Python code may build them directly. This module never reads a file.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import MinLen
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WrapValidator
 from typing_extensions import Doc
 
+from balancer.cache.policy import CachePolicy
+from balancer.config import chosen
+from balancer.config.chosen import StoreConfig, vocabulary_of
 from balancer.config.listen import ALLOWED, checked_listen
-from balancer.config.vocabulary import NO_CHECK, Vocabulary
-from balancer.config.wording import Written, any_of, nearest
+from balancer.config.wording import Written
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.agent_settings import AgentSettings
 from balancer.core.client_hello import LIMIT as CLIENT_HELLO
@@ -45,7 +44,7 @@ _ADDRESS = 'HOST:PORT with an IP address or a host name, for example "10.0.0.1:8
 
 
 def checked_name(name: str) -> str:
-    """Return the name of an upstream or listener.
+    """Return the name of an upstream, a listener, a cache or a store.
 
     :raises ValueError: it could not stand in a log line, a metric's label and a URL as it is.
     """
@@ -72,14 +71,10 @@ def _server(value: object) -> object:
     return {"address": value} if isinstance(value, str) else value
 
 
-def _vocabulary(info: ValidationInfo) -> Vocabulary:
-    return info.context if isinstance(info.context, Vocabulary) else Vocabulary()
-
-
 def _balance(text: str, info: ValidationInfo) -> str:
     if text:
         try:
-            _vocabulary(info).selectors(text)
+            vocabulary_of(info).selectors(text)
         except UnknownName as error:
             raise ValueError(str(error)) from None
     return text
@@ -90,35 +85,6 @@ def _bounded_load(percent: int) -> int:
     return percent
 
 
-@cache
-def _adapter(settings: Any) -> TypeAdapter[CheckSettings]:
-    return TypeAdapter(settings)
-
-
-def _check(value: object, validated: Any, info: ValidationInfo) -> object:
-    """The settings of a check: their class is chosen by ``type``."""
-    value = {"type": value} if isinstance(value, str) else value
-    if not isinstance(value, dict):
-        return validated(value)
-    checks = _vocabulary(info).checks
-    kind = value.get("type", "tcp")
-    if kind == NO_CHECK and len(value) == 1:
-        return None
-    if not isinstance(kind, str) or kind not in checks:
-        raise _wrong_type(kind, [*checks, NO_CHECK])
-    # JSON once more: only there does pydantic read strictly and still take a list for a tuple.
-    settings: Any = checks[kind]
-    return _adapter(settings).validate_json(json.dumps(value), strict=True, context=info.context)
-
-
-def _wrong_type(kind: object, names: list[str]) -> ValidationError:
-    near = nearest(kind, names)
-    allowed = any_of([json.dumps(name) for name in names]) + f' ("{NO_CHECK}" stands alone)' * (kind == NO_CHECK)
-    context = {"allowed": allowed, "hint": json.dumps(near) if near and near != kind else ""}
-    error = PydanticCustomError("check_type", "{allowed}", context)
-    return ValidationError.from_exception_data("check", [InitErrorDetails(type=error, loc=("type",), input=kind)])
-
-
 STREAMS = frozenset({"tcp", "http", "tls-passthrough"})
 """Modes in which this process accepts connections and makes others."""
 
@@ -127,7 +93,7 @@ DEFAULT_CHECK = CheckSettings()
 the same (:mod:`balancer.config.completion`)."""
 
 Name = Annotated[str, AfterValidator(checked_name)]
-"""The name of an upstream or a listener."""
+"""The name of an upstream, a listener, a cache or a store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +153,7 @@ class UpstreamConfig(UpstreamPolicy):
     ] = 0
     check: Annotated[
         CheckSettings | None,
-        WrapValidator(_check),
+        WrapValidator(chosen.check),
         Written('a table like { type = "http", path = "/health" }, or the type alone: "tcp"'),
         Doc(
             'The active check, whose `type` decides which further keys it has; `{ type = "none" }` for none. Where it '
@@ -204,6 +170,13 @@ class UpstreamConfig(UpstreamPolicy):
     pool: Annotated[PoolPolicy, Doc("How HTTP connections to its servers are kept.")] = field(
         default_factory=PoolPolicy
     )
+    cache: Annotated[
+        str,
+        Doc(
+            "The cache its responses are kept in, where a listener of mode http uses it: the name of a `[cache.NAME]`; "
+            "empty for none."
+        ),
+    ] = ""
     tls: Annotated[BackendTls | None, Doc("TLS to the servers, verified; absent for plain TCP.")] = None
     send_proxy: Annotated[
         SendProxy | None,
@@ -307,6 +280,13 @@ class Configuration:
 
     upstream: Annotated[Mapping[Name, UpstreamConfig], Doc("The upstreams by name.")] = field(default_factory=dict)
     listener: Annotated[Mapping[Name, ListenerConfig], Doc("The listeners by name.")] = field(default_factory=dict)
+    cache: Annotated[
+        Mapping[Name, CachePolicy], Doc("The caches by name; upstreams and routes say which of them they use.")
+    ] = field(default_factory=dict)
+    store: Annotated[
+        Mapping[Name, Annotated[StoreConfig, WrapValidator(chosen.store), Written('a table with "type"')]],
+        Doc("The stores by name; caches say which of them they use."),
+    ] = field(default_factory=dict)
     access_log: Annotated[
         AccessLogSettings | None, Doc("A line for each exchange and each TCP connection; absent writes none.")
     ] = None

@@ -26,7 +26,7 @@ MAX_SHOWN = 60
 MAX_LISTED = 8
 """Keys of a table that a message lists."""
 
-SECRET = re.compile(r"authori[sz]ation|cookie|passw|secret|token|api.?key|credential", re.IGNORECASE)
+SECRET = re.compile(r"authori[sz]ation|\bcookie\b|passw|secret|token|api.?key|credential", re.IGNORECASE)
 """Keys whose values no message shows."""
 
 Step = str | int
@@ -143,9 +143,12 @@ def words(annotation: Any) -> str:
 
 def measure(annotation: Any) -> Measure:
     """What its numbers count: ``seconds``, ``bytes``, or nothing."""
-    for note in _split(annotation)[1]:
+    base, notes = _split(annotation)
+    for note in notes:
         if isinstance(note, BeforeValidator) and note.func in _MEASURES:
             return "seconds" if note.func is seconds else "bytes"
+    if get_origin(base) in (Union, UnionType):  # a number that may be absent
+        return next((counts for choice in get_args(base) if (counts := measure(choice))), "")
     return ""
 
 

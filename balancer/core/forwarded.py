@@ -171,6 +171,13 @@ class Peer:
     def __repr__(self) -> str:
         return f"<Peer {self.address} {'trusted' if self.trusted else 'not trusted'}>"
 
+    def client(self, head: ReceivedRequest) -> str:
+        """The client's address, as far as this peer is believed."""
+        if not self.trusted:
+            return self.address
+        path = [value for name, value in head.fields if name.lower() == b"x-forwarded-for"]
+        return self._forwarding.trusted.client(self.address, path)
+
     def request(self, head: ReceivedRequest, upgrade: bytes | None = None) -> BackendRequest:
         """Return the fields of a request as they go to a backend.
 

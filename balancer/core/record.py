@@ -105,11 +105,13 @@ class ExchangeRecord(ConnectionRecord):
     :ivar peer: address of the connection's peer; ``client`` is whom trusted proxies say it speaks for.
     :ivar reused: the backend connection had served another exchange before.
     :ivar request_id: the id the backend saw; empty if none.
+    :ivar cache: what the cache decided, in one word (``hit``, ``miss``, ...); empty where there is none.
+    :ivar cache_detail: why, in words.
     """
 
     __slots__ = (
-        "host", "method", "minor", "peer", "referer", "request_id", "reused", "scheme", "status", "target",
-        "user_agent",
+        "cache", "cache_detail", "host", "method", "minor", "peer", "referer", "request_id", "reused", "scheme",
+        "status", "target", "user_agent",
     )  # fmt: skip
 
     def __init__(self, started: float, listener: str = "", client: str = "", client_port: int = 0) -> None:
@@ -125,6 +127,8 @@ class ExchangeRecord(ConnectionRecord):
         self.request_id = b""
         self.referer = b""
         self.user_agent = b""
+        self.cache = ""
+        self.cache_detail = ""
 
     def size(self) -> int:
         """Bytes it is reckoned to hold while it waits to be written."""

@@ -219,6 +219,13 @@ class RouteSpec(Match):
         dict[str, CountOrZero],
         Doc("Upstreams and their weights, for example {api = 90, api-canary = 10}: each request draws one."),
     ] = field(default_factory=dict)
+    cache: Annotated[
+        str | None,
+        Doc(
+            "The cache its responses are kept in, for mode http: the name of a `[cache.NAME]`; absent takes that of "
+            "the upstream, empty for none."
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

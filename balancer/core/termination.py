@@ -36,6 +36,7 @@ class Termination(Enum):
     CLIENT_LEFT = ("client_left", 0, "client", "the client closed before the end; the backend was told at once")
     REFUSED = ("refused", 400, "client", "the gate refused the request; the reason names what was found")
     NO_ROUTE = ("no_route", 404, "client", "no route of the listener matches the request, or the name asked for in TLS")
+    NOT_CACHED = ("not_cached", 504, "client", "the client wanted a stored response only, and there is none that fits")
     CLIENT_HEAD_TIMEOUT = ("client_head_timeout", 408, "client", "the request's head was not complete in time")
     CLIENT_BODY_TIMEOUT = ("client_body_timeout", 408, "client", "the request's body stopped arriving")
     CLIENT_BODY_MALFORMED = ("client_body_malformed", 400, "client", "the request's body broke its own framing")
@@ -54,6 +55,7 @@ class Termination(Enum):
     QUEUE_FULL = ("queue_full", 503, "balancer", "no backend had room and the queue was full")
     TOTAL_TIMEOUT = ("total_timeout", 504, "balancer", "the exchange took longer than its total timeout")
     SHUTDOWN = ("shutdown", 503, "balancer", "the balancer was stopped and the time to drain was over")
+    STORE_FAILED = ("store_failed", 0, "balancer", "a stored response could not be read to its end")
     MAX_LIFETIME = ("max_lifetime", 0, "balancer", "the connection was open as long as the listener's guard allows")
     INTERNAL = ("internal", 500, "balancer", "the balancer failed; the log has the traceback")
 

@@ -13,10 +13,12 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from balancer.core.forwarded import Peer
+from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.answers import refused
 from balancer.http.bulk import Sink, Source
+from balancer.http.cached import begin
 from balancer.http.closing import Closing
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
@@ -24,7 +26,7 @@ from balancer.http.messages import new_record, refused_record
 from balancer.http.plans import Reply
 from balancer.http1.heads import CHUNKED, EndOfMessage, Fields, Framing, RequestHead
 from balancer.http1.parser import NEED_DATA, PAUSED, RequestParser
-from balancer.http1.serialize import chunk, last_chunk, response_head
+from balancer.http1.serialize import chunk, last_chunk, response_head, status_line
 from balancer.net.flow import BULK, BUSY, ENDED, HOLD, Flow, IConnection, can_half_close, peer_name, tune
 from balancer.net.timers import Timer, nothing
 
@@ -214,6 +216,9 @@ class HttpChannel:
         self._keep = head.keep_alive
         self._state = SERVED if complete else BODY
         record = new_record(settings, head, self._peer.address, self._port, now - self._begun)
+        if settings.caches:
+            begin(settings, self, head, self._peer, record, self._begun, complete, body, now)
+            return
         exchange = Exchange(settings, self, head, self._peer, record, self._begun, complete, body)
         self._driven = exchange
         exchange.start(now)
@@ -271,6 +276,14 @@ class HttpChannel:
 
     # -- the front of the exchange ------------------------------------------------------------------------------------
 
+    def drive(self, driven: Driven) -> None:
+        """Who serves the request."""
+        self._driven = driven
+
+    def ended(self, record: ExchangeRecord) -> None:
+        """To the log."""
+        self._settings.log(record)
+
     def client(self) -> ITransport:
         """The client's transport."""
         return self.transport
@@ -304,6 +317,17 @@ class HttpChannel:
         self.send_head(reply.status, reply.reason, list(reply.fields), reply.framing, False)
         if body:
             self.send_body(body)
+
+    def send_lines(self, status: int, reason: bytes, lines: bytes, framing: Framing, body: bytes) -> None:
+        """A head whose field lines are written, and what there is of the body."""
+        self._chunked = False
+        keep = self._keep = self._keep and not self._draining
+        start = status_line(status, reason)
+        if keep and self._minor:
+            self._out.append(b"%b%b\r\n%b" % (start, lines, body))
+        else:
+            option = b"keep-alive" if keep else b"close"
+            self._out.append(b"%b%bConnection: %b\r\n\r\n%b" % (start, lines, option, body))
 
     def send_body(self, data: bytes) -> None:
         """A part of the body, or of what comes through the tunnel."""

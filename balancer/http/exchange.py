@@ -8,7 +8,7 @@ in :mod:`balancer.http.fallible`. An exchange knows nothing of the wire format i
 from twisted.internet.interfaces import ITransport
 
 from balancer.core.forwarded import BackendRequest
-from balancer.core.headers import HOP_COUNTED, hops_left, response_fields, trailer_fields
+from balancer.core.headers import response_fields, trailer_fields
 from balancer.core.lease import Lease, Outcome
 from balancer.core.termination import Termination
 from balancer.errors import BadResponse, RequestRefused
@@ -18,7 +18,7 @@ from balancer.http.bulk import download
 from balancer.http.failures import GATEWAY_ERRORS
 from balancer.http.fallible import CONNECTING, QUEUED, STREAMING, TUNNEL, WAITING, Fallible
 from balancer.http.messages import backend_head, client_fields, client_framing
-from balancer.http.plans import Plan, Reply
+from balancer.http.plans import Plan, Reply, plan_of
 from balancer.http.traits import RequestTraits
 from balancer.http.tunnel import Tunnel
 from balancer.http.upload import NO_UPLOAD
@@ -38,12 +38,12 @@ class Exchange(Fallible):
 
     # -- gate, route, admission -----------------------------------------------------------------------------------
 
-    def start(self, now: float) -> None:
-        """Find the upstream and a backend; the answer comes now or later."""
+    def start(self, now: float, plan: Plan | None = None) -> None:
+        """Find the upstream, unless there is a plan, and a backend; the answer comes now or later."""
         head, settings, record, peer = self._head, self._settings, self._record, self._peer
-        plan = head.notes
-        if not isinstance(plan, Plan) or not plan.holds_for(settings):
-            plan = self._find_way()
+        if plan is None:
+            known = head.notes
+            plan = known if isinstance(known, Plan) and known.holds_for(settings) else self._find_way()
             if plan is None:
                 return
         self._way = way = plan.way
@@ -71,27 +71,13 @@ class Exchange(Fallible):
 
     def _find_way(self) -> Plan | None:
         """Gate and route; ``None`` where the request ends here."""
-        head, settings = self._head, self._settings
         try:
-            if head.method == b"CONNECT":
-                raise RequestRefused(501, "CONNECT is not served here", "RFC 9110 section 9.3.6")
-            if head.method in HOP_COUNTED and hops_left(head.fields) == 0:
-                raise RequestRefused(
-                    501,
-                    "Max-Forwards is 0 and the balancer does not answer this method itself",
-                    "RFC 9110 section 7.6.2",
-                )
-            route = settings.routes.match(head.method, head.host, head.path, head.get_all)
+            plan = plan_of(self._head, self._settings)
         except RequestRefused as refusal:
             self._fail(Termination.REFUSED, refusal.reason, refusal=refusal)
             return None
-        name = settings.default if route is None else route.choose(settings.random)
-        if not name:
+        if plan is None:
             self._fail(Termination.NO_ROUTE, "no route matches and the listener has no default")
-            return None
-        plan = Plan(settings, head, route, name)
-        if route is None or not route.draws:
-            head.notes = plan
         return plan
 
     def _queue(self) -> None:

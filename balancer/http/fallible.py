@@ -81,6 +81,11 @@ class Fallible:
         self._timer.callback = self._timed_out
         self._total: Timer | None = None
 
+    @property
+    def answered(self) -> bool:
+        """Whether a backend's final head came: else what the client gets is of our own making."""
+        return self._response is not None
+
     def __repr__(self) -> str:
         return f"<Exchange {_NAMES[self._state]} {self._head.method!r} {self._head.target!r}>"
 
@@ -218,4 +223,4 @@ class Fallible:
             self._total.cancel()
         if state != NEW:
             self._attempts.end(outcome, now)
-        self._settings.log(self._record)
+        self._front.ended(self._record)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import ITransport
 
+from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.bulk import Sink, Source
@@ -60,6 +61,10 @@ class Front(Protocol):
     def client(self) -> ITransport:
         """The transport of the client, which knows its address."""
 
+    def drive(self, driven: Driven) -> None:
+        """From now on the client's side of the request goes to ``driven``, which may already be over when this is the
+        last of its calls: then ``finish`` or ``abort`` was called before."""
+
     def send_interim(self, status: int, reason: bytes, fields: Fields) -> None:
         """Send a 1xx response; the final one follows."""
 
@@ -77,6 +82,13 @@ class Front(Protocol):
     def send_whole(self, reply: "Reply", body: bytes) -> None:
         """Send a final response that is whole at one time, in place of the two calls above; ``finish`` follows."""
 
+    def send_lines(self, status: int, reason: bytes, lines: bytes, framing: Framing, body: bytes) -> None:
+        """As ``send_head`` and, for a body that is not empty, ``send_body``, with field lines that are written already.
+
+        :param lines: each with its CRLF; a stored response's.
+        :param framing: NONE or LENGTH.
+        """
+
     def flush(self) -> None:
         """Nothing more comes at once: what was collected goes to the transport."""
 
@@ -92,6 +104,9 @@ class Front(Protocol):
 
     def abort(self) -> None:
         """The response cannot be completed, and the client must notice: its connection is reset."""
+
+    def ended(self, record: ExchangeRecord) -> None:
+        """The exchange is over, and this is its record; called once, before ``finish`` or ``abort`` where they are."""
 
     def open_tunnel(self, tunnel: "Driven") -> None:
         """The 101 was sent: from now on bytes go to ``tunnel`` as they come, those already received first."""

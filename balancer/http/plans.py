@@ -6,14 +6,21 @@ Date of ours, a draw among upstreams) is not in it; where such a thing cannot be
 head is written anew each time by :mod:`balancer.http.messages`. It never decides differently from the long way.
 """
 
+from typing import TYPE_CHECKING
+
+from balancer.cache.asked import Asked
 from balancer.core.forwarded import Peer
-from balancer.core.headers import HOP_COUNTED, may_upgrade
+from balancer.core.headers import HOP_COUNTED, hops_left, may_upgrade
 from balancer.core.routing import Route
+from balancer.errors import RequestRefused
 from balancer.http.messages import client_fields, client_framing
 from balancer.http.settings import HttpSettings
 from balancer.http.upstreams import HttpUpstream
 from balancer.http1.heads import CHUNKED, Fields, Framing, RequestHead, ResponseHead
 from balancer.http1.serialize import field_lines, request_line, response_head
+
+if TYPE_CHECKING:
+    from balancer.http.cache import Cache
 
 
 class Lines:
@@ -57,9 +64,12 @@ class Plan:
     :ivar route: name of the route, empty for the listener's default.
     :ivar upstream: name of the upstream; ``way``: how it is reached.
     :ivar plain: whether :meth:`head_from` can write its head.
+    :ivar cache: that of the route, or else of the upstream; ``None`` for none.
+    :ivar asked: what the request says about caching, where there is a cache; ``key``: what it finds there, as far as
+        its head alone says so; made when first asked for (:meth:`ask`).
     """
 
-    __slots__ = ("_before", "_lines", "_settings", "plain", "route", "upstream", "way")
+    __slots__ = ("_before", "_lines", "_settings", "asked", "cache", "key", "plain", "route", "upstream", "way")
 
     def __init__(self, settings: HttpSettings, head: RequestHead, route: Route | None, upstream: str) -> None:
         self._settings = settings
@@ -69,6 +79,24 @@ class Plan:
         self._lines = lines = Lines.of(head, settings)
         self.plain = lines.plain and self.way.policy.idle > 0
         self._before = request_line(head.method, head.target) + lines.before if self.plain else b""
+        cache = None if route is None else route.spec.cache
+        if cache is None:
+            cache = settings.upstream_caches.get(upstream, "")
+        self.cache: Cache | None = settings.caches[cache] if cache else None
+        self.asked: Asked | None = None
+        self.key = b""
+
+    def ask(self, head: RequestHead, cache: "Cache", scheme: bytes) -> Asked:
+        """What this very request, which came by this scheme, says about caching."""
+        self.key = cache.keys(scheme).key(head)
+        self.asked = asked = Asked(head, cache.policy)
+        return asked
+
+    def again(self, head: RequestHead) -> "Plan":
+        """The same way for another head."""
+        plan = Plan(self._settings, head, None, self.upstream)
+        plan.route = self.route
+        return plan
 
     def holds_for(self, settings: HttpSettings) -> bool:
         """Whether it was made with these settings."""
@@ -78,6 +106,29 @@ class Plan:
         """The head for the backend, from a peer that is no trusted proxy."""
         lines = self._lines
         return self._before + peer.lines + lines.after + request_id + lines.end
+
+
+def plan_of(head: RequestHead, settings: HttpSettings) -> Plan | None:
+    """The one in the head's notes, or a new one; ``None`` where no route matches and there is no default.
+
+    :raises RequestRefused: it is not forwarded.
+    """
+    known = head.notes
+    if isinstance(known, Plan) and known.holds_for(settings):
+        return known
+    if head.method == b"CONNECT":
+        raise RequestRefused(501, "CONNECT is not served here", "RFC 9110 section 9.3.6")
+    if head.method in HOP_COUNTED and hops_left(head.fields) == 0:
+        reason = "Max-Forwards is 0 and the balancer does not answer this method itself"
+        raise RequestRefused(501, reason, "RFC 9110 section 7.6.2")
+    route = settings.routes.match(head.method, head.host, head.path, head.get_all)
+    name = settings.default if route is None else route.choose(settings.random)
+    if not name:
+        return None
+    plan = Plan(settings, head, route, name)
+    if route is None or not route.draws:
+        head.notes = plan
+    return plan
 
 
 class Reply:

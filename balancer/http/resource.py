@@ -16,11 +16,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from balancer.cache.stored import parsed_lines
 from balancer.core.headers import without
+from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.answers import refused
-from balancer.http.exchange import Exchange
+from balancer.http.cached import begin
 from balancer.http.front import Driven
 from balancer.http.messages import new_record, refused_record
 from balancer.http.plans import Reply
@@ -97,6 +99,7 @@ class ResourceFront:
         self._settings = settings
         self._request = request
         self._driven: Driven | None = None
+        self._producing = False
         self._reading = False
         self._paused = False
         self._left = 0
@@ -128,10 +131,9 @@ class ResourceFront:
         record = new_record(settings, head, peer.address, port, 0.0)
         record.scheme = scheme.decode("ascii")
         complete = head.framing.empty
-        exchange = Exchange(settings, self, head, peer, record, self._begun, complete)
-        self._driven = exchange
         request.registerProducer(self, True)
-        exchange.start(self._begun)
+        self._producing = True
+        begin(settings, self, head, peer, record, self._begun, complete, b"", self._begun)
         if not complete:
             self._read_body()
 
@@ -187,6 +189,14 @@ class ResourceFront:
 
     # -- the response -----------------------------------------------------------------------------------------------
 
+    def drive(self, driven: Driven) -> None:
+        """Who serves the request."""
+        self._driven = driven
+
+    def ended(self, record: ExchangeRecord) -> None:
+        """To the log."""
+        self._settings.log(record)
+
     def client(self) -> ITransport:
         """That of the request's channel; HTTP/2's channels answer for it themselves."""
         channel = self._request.channel
@@ -214,6 +224,12 @@ class ResourceFront:
     def send_whole(self, reply: Reply, body: bytes) -> None:
         """Head and body."""
         self.send_head(reply.status, reply.reason, list(reply.fields), reply.framing, False)
+        if body:
+            self.send_body(body)
+
+    def send_lines(self, status: int, reason: bytes, lines: bytes, framing: Framing, body: bytes) -> None:
+        """A head, and what there is of the body."""
+        self.send_head(status, reason, parsed_lines(lines), framing, False)
         if body:
             self.send_body(body)
 
@@ -247,7 +263,8 @@ class ResourceFront:
 
     def _release(self) -> bool:
         """The exchange is over; whether the client is still there."""
-        producing, self._driven = self._driven is not None, None
+        producing, self._producing = self._producing, False
+        self._driven = None
         self._stalled.cancel()
         self.timer.cancel()
         if producing and not self._lost:

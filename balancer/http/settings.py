@@ -7,6 +7,7 @@ never reads a file.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING
 
 from balancer.core.forwarded import Forwarding
 from balancer.core.record import ExchangeRecord
@@ -19,6 +20,9 @@ from balancer.http1.limits import HttpLimits
 from balancer.http1.memo import RequestMemo
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
+
+if TYPE_CHECKING:
+    from balancer.http.cache import Cache
 
 RETRY_AFTER = 5
 """Seconds a client is told to wait after a 503: one interval of the default health check, so a verdict may have
@@ -46,6 +50,8 @@ class HttpSettings:
     :ivar splicer: who splices; ``None`` for nobody.
     :ivar scheme: ``b"https"`` for a listener with TLS.
     :ivar retry_after: seconds, sent with 503.
+    :ivar caches: by name, all that routes and upstreams name; empty where none does.
+    :ivar upstream_caches: the names of the upstreams' caches; a route may say otherwise.
     :ivar memo: heads that passed the limits.
     :raises UnknownName: a route, or ``default``, names an upstream that is not there.
     """
@@ -66,6 +72,8 @@ class HttpSettings:
     splicer: Splicer | None = None
     scheme: bytes = b"http"
     retry_after: int = RETRY_AFTER
+    caches: Mapping[str, "Cache"] = field(default_factory=dict)
+    upstream_caches: Mapping[str, str] = field(default_factory=dict)
     date: DateField = field(init=False)
     memo: RequestMemo = field(init=False, default_factory=RequestMemo, repr=False)
 

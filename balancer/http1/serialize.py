@@ -11,6 +11,10 @@ from balancer.http1.heads import Fields
 REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 """The reason phrase of each registered status."""
 
+_STATUS_LINES: Final = {
+    status: (phrase, b"HTTP/1.1 %03d %b\r\n" % (status, phrase)) for status, phrase in REASONS.items()
+}
+
 LAST_CHUNK: Final = b"0\r\n\r\n"
 """The end of a chunked body that has no trailers."""
 
@@ -45,6 +49,17 @@ def response_head(status: int, reason: bytes, fields: Fields, minor: int = 1) ->
     :raises ValueError: a part holds CR, LF or NUL, which would let it write lines of its own.
     """
     return _head(b"HTTP/1.%d %03d %b" % (minor, status, reason), fields)
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    """The first line of an HTTP/1.1 response head.
+
+    :raises ValueError: the reason holds CR, LF or NUL, which would let it write lines of its own.
+    """
+    known = _STATUS_LINES.get(status)
+    if known is not None and known[0] == reason:
+        return known[1]
+    return _head(b"HTTP/1.1 %03d %b" % (status, reason), [])[:-2]
 
 
 def field_lines(fields: Fields) -> bytes:

@@ -30,7 +30,7 @@ def exchange(**values: object) -> ExchangeRecord:
 
 PAIRS = (
     b"end=done listener=web route=api upstream=api backend=10.0.0.1:80 attempts=1 queue=0.000000 connect=0.001000 "
-    b"first_byte=0.012346 total=0.500000 in=5 host=example.com id=abc reason=-\n"
+    b"first_byte=0.012346 total=0.500000 in=5 host=example.com id=abc cache=- reason=-\n"
 )
 NCSA = b'203.0.113.7 - - [10/Oct/2000:20:55:36 +0000] "GET /apache_pb.gif?x HTTP/1.0" 200 2326 '
 NCSA_LINE = re.compile(
@@ -76,8 +76,15 @@ class TextTests(SynchronousTestCase):
             combined(record),
             b'203.0.113.7 - - [01/Jan/1970:00:00:00 +0000] "-" - - "-" "-" end=client_head_timeout listener=web '
             b"route=- upstream=- backend=- attempts=0 queue=- connect=- first_byte=- total=10.000000 in=0 host=- id=- "
-            b'reason="no head within 10 s"\n',
+            b'cache=- reason="no head within 10 s"\n',
         )
+
+    def test_what_the_cache_decided(self) -> None:
+        """The cache's word stands in the text formats, and in JSON beside why."""
+        record = exchange(cache="revalidated", cache_detail="it was stale")
+        self.assertIn(b" id=abc cache=revalidated reason=-\n", common(record))
+        told = json.loads(as_json(record))
+        self.assertEqual((told["cache"], told["cache_detail"]), ("revalidated", "it was stale"))
 
     def test_a_tcp_connection_has_the_same_line(self) -> None:
         """A TCP connection's request is its listener, and it has neither host nor id."""
@@ -130,6 +137,7 @@ class JsonTests(SynchronousTestCase):
             "first_byte": 0.012346, "total": 0.5, "peer": "10.9.9.9", "scheme": "http", "method": "GET",
             "host": "example.com", "target": "/apache_pb.gif?x", "protocol": "HTTP/1.0", "status": 200,
             "reused": False, "request_id": "abc", "referer": "http://a/", "user_agent": "Mozilla/4.08 [en]",
+            "cache": "", "cache_detail": "",
             "decisions": ["route api", "backend 10.0.0.1:80 (first)"],
         })  # fmt: skip
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.cache.policy import CachePolicy
+from balancer.config.chosen import StoreConfig
 from balancer.config.completion import BALANCE, NAT_BALANCE, TCP_BALANCE, completed
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
 from balancer.config.vocabulary import Vocabulary
@@ -17,6 +19,13 @@ class TcpSettings(CheckSettings):
     """A replaced check with a key of its own."""
 
     more: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """A store."""
+
+    over: str = ""
 
 
 def upstream(balance: str = "", check: CheckSettings | None = None) -> UpstreamConfig:
@@ -96,3 +105,19 @@ class CompletionTests(SynchronousTestCase):
         self.assertIsNone(done["none"].check)
         self.assertEqual(done["own"].check, TcpSettings(more=2))
         self.assertEqual(done["strange"].check, CheckSettings(type="strange"))
+
+    def test_the_store_that_is_not_written(self) -> None:
+        """ "memory" is filled in where a cache or another store uses it, and left as it is where it is written."""
+        words = Vocabulary(stores={"memory": Keeping})
+        memory = StoreConfig(type="memory", settings=Keeping())
+        cached = Configuration(cache={"pages": CachePolicy()})
+        self.assertEqual(completed(cached, words).store, {"memory": memory})
+        self.assertEqual(completed(completed(cached, words), words), completed(cached, words))
+        over = StoreConfig(type="tiered", settings=Keeping(over="memory"))
+        behind = Configuration(cache={"pages": CachePolicy(store="t")}, store={"t": over})
+        self.assertEqual(completed(behind, words).store, {"t": over, "memory": memory})
+        written = Configuration(cache={"pages": CachePolicy()}, store={"memory": over})
+        self.assertEqual(completed(written, words).store, {"memory": over})
+        elsewhere = Configuration(cache={"pages": CachePolicy(store="disk")})
+        self.assertEqual(completed(elsewhere, words).store, {})
+        self.assertEqual(completed(cached, Vocabulary()).store, {})

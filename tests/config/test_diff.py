@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.cache.policy import CachePolicy, KeyPolicy, PurgePolicy
+from balancer.config.chosen import StoreConfig
 from balancer.config.diff import MAX_KEYS, Difference, difference
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
 from balancer.core.access_log import AccessLogSettings
@@ -20,6 +22,13 @@ class SecretSettings(CheckSettings):
     type: str = "secret"
     password: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """A store's own keys."""
+
+    size: int = 1
 
 
 WEB = UpstreamConfig(servers=(ServerConfig(address="a:1"), ServerConfig(address="b:1")))
@@ -108,3 +117,37 @@ class DifferenceTests(SynchronousTestCase):
         """A difference is a value."""
         self.assertEqual(difference(OLD, OLD), Difference(()))
         self.assertEqual(difference(OLD, with_web(balance="x")), difference(OLD, with_web(balance="x")))
+
+    def test_caches(self) -> None:
+        """Caches that came and went, and what changed in one, without its token."""
+        old = replace(OLD, cache={"pages": CachePolicy(), "files": CachePolicy()})
+        purge = PurgePolicy(token="a-long-secret-token", sources=("10.0.0.0/8",))
+        new = replace(OLD, cache={"pages": CachePolicy(ttl=5.0, purge=purge, key=KeyPolicy(headers=("x-t",)))})
+        found = difference(old, new)
+        self.assertEqual(found.names("cache", "removed"), ("files",))
+        self.assertEqual(
+            str(found),
+            'cache "pages" changed: key.headers (added "x-t"), ttl from nothing to 5.0, purge from nothing to settings'
+            '; cache "files" removed',
+        )
+        changed = replace(new.cache["pages"], purge=replace(purge, token="another-secret-token"))
+        again = str(difference(new, replace(new, cache={"pages": changed})))
+        self.assertEqual(
+            again, 'cache "pages" changed: purge.token from a value that is not shown to a value that is not shown'
+        )
+
+    def test_stores(self) -> None:
+        """A store's keys are told as a file writes them, beside its type."""
+        small, large = (StoreConfig(type="memory", settings=Keeping(size=size)) for size in (1, 2))
+        found = difference(replace(OLD, store={"a": small}), replace(OLD, store={"a": large, "b": small}))
+        self.assertEqual(str(found), 'store "a" changed: size from 1 to 2; store "b" added')
+        other = StoreConfig(type="other", settings=Keeping())
+        found = difference(replace(OLD, store={"a": small}), replace(OLD, store={"a": other}))
+        self.assertEqual(str(found), 'store "a" changed: type from "memory" to "other"')
+        self.assertEqual(found.names("store", "changed"), ("a",))
+
+    def test_a_cache_for_an_upstream(self) -> None:
+        """Which cache an upstream has is a key of it."""
+        self.assertEqual(
+            str(difference(OLD, with_web(cache="pages"))), 'upstream "web" changed: cache from "" to "pages"'
+        )

@@ -203,7 +203,7 @@ class MistakeTests(SynchronousTestCase):
             2 mistakes in the configuration
             b.toml:1: drian
                 found:   an unknown key
-                allowed: the keys upstream, listener, access_log, resolve, drain, nat or splices
+                allowed: the keys upstream, listener, cache, store, access_log, resolve, drain, nat or splices
                 did you mean drain?
             b.toml:2: drain
                 found:   -1

@@ -2,17 +2,43 @@
 
 import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from twisted.trial.unittest import SynchronousTestCase
+from typing_extensions import Doc
 
+from balancer.cache.policy import CachePolicy, PurgePolicy
 from balancer.config.completion import completed
 from balancer.config.layout import Table, tables
 from balancer.config.reader import read, reads
 from balancer.config.reference import EXAMPLE, REFERENCE, example, main, reference
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
+from balancer.config.vocabulary import Vocabulary
+from balancer.core.health import CheckSettings
+from balancer.core.units import Size
 from balancer.errors import ConfigurationError
 from balancer.service import vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """In memory."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    size: Annotated[Size, Doc("Bytes.")] = 2**26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """On a disk."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    path: Annotated[str, Doc("A directory.")]
+
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +49,7 @@ class LayoutTests(SynchronousTestCase):
 
     def test_every_key(self) -> None:
         """Every key a file may have is in a table that is laid out."""
-        keys = {(table.header, table.check, key.name) for table in self.tables for key in table.values}
+        keys = {(table.header, table.chosen, key.name) for table in self.tables for key in table.values}
         for expected in (
             ("", "", "drain"),
             ("[upstream.NAME]", "", "balance"),
@@ -38,6 +64,11 @@ class LayoutTests(SynchronousTestCase):
             ("[listener.NAME.forwarded]", "", "trusted_proxies"),
             ("[access_log]", "", "format"),
             ("[resolve]", "", "max_ttl"),
+            ("[cache.NAME]", "", "stale_if_error"),
+            ("[cache.NAME.key]", "", "exclude_query"),
+            ("[cache.NAME.bypass]", "", "cookies"),
+            ("[cache.NAME.purge]", "", "token"),
+            ("[store.NAME]", "", "type"),
         ):
             self.assertIn(expected, keys)
 
@@ -114,13 +145,40 @@ class ExampleTests(SynchronousTestCase):
         """The keys of every other type of check are its keys, with its defaults."""
         block = r"(?ms)^#\[upstream\.web\.check\]\n(#type.*?)(?=^#?\[|^# [^\n]*\n#?\[|\Z)"
         blocks = re.findall(block, example(vocabulary()))
-        self.assertEqual(len(blocks), sum(bool(table.check) for table in tables(vocabulary())))
+        chosen = [table for table in tables(vocabulary()) if table.chosen and table.shared is CheckSettings]
+        self.assertEqual(len(blocks), len(chosen))
         for block in blocks:
             check = re.sub(r"(?m)^#(?! )", "", block)
             made = reads(f'[upstream.web]\nservers = ["a:1"]\n[upstream.web.check]\n{check}\n', "b", vocabulary())
             settings = made.upstream["web"].check
             self.assertIsNotNone(settings)
             self.assertEqual(settings, type(settings)())
+
+    def test_caches(self) -> None:
+        """Switched on as it stands, the cache is one with every default; of its purge only the token is to be said."""
+        text = example(vocabulary()).replace("#token =", '#token = "to-be-kept-to-yourself"')
+        cache = text[text.index("#[cache.web]") : text.index("#[store.web]")]
+        made = reads(re.sub(r"(?m)^#(?! )(?!\w+ =$)", "", cache), "b", vocabulary())
+        purge = PurgePolicy(token="to-be-kept-to-yourself")
+        self.assertEqual(made.cache, {"web": CachePolicy(purge=purge)})
+
+    def test_stores(self) -> None:
+        """The keys of every type of store are its keys, with its defaults; what has to be given is left to be said."""
+        words = Vocabulary(stores={"memory": Memory, "disk": Disk})
+        text = example(words)
+        blocks = re.findall(r"(?ms)^#\[store\.web\]\n(#type.*?)(?=^#?\[|^# [^\n]*\n#?\[|\Z)", text)
+        self.assertEqual(len(blocks), 2)
+        for block, settings in zip(blocks, (Disk(path="/a"), Memory()), strict=True):
+            store = re.sub(r"(?m)^#(?! )", "", block).replace("path =\n", 'path = "/a"\n')
+            self.assertEqual(reads(f"[store.web]\n{store}\n", "b", words).store["web"].settings, settings)
+        section = reference(words).split('## `[store.NAME]` with `type = "disk"`')[1].split("\n##")[0]
+        self.assertIn('On a disk. Beside "type" it has:', section)
+        self.assertIn("| `path` | a text | has to be given | A directory. |", section)
+
+    def test_settings_of_stores(self) -> None:
+        """The settings of every store of this installation refuse a key that they do not have."""
+        for name, settings in vocabulary().stores.items():
+            self.assertEqual(getattr(settings, "__pydantic_config__", {}).get("extra"), "forbid", name)
 
     def test_minimal(self) -> None:
         """etc/minimal.toml is read, and says the same as the other one with less."""
@@ -161,4 +219,4 @@ class PageTests(SynchronousTestCase):
 
 def _title(table: Table) -> str:
     title = f"`{table.header}`" if table.header else "The top"
-    return title + (f' with `type = "{table.check}"`' if table.check else "")
+    return title + (f' with `type = "{table.chosen}"`' if table.chosen else "")

@@ -1,0 +1,656 @@
+"""One request on a route with a cache: what it is answered, and from where.
+
+:func:`begin` is the door: requests without a cache go on to an ordinary exchange; a fresh response in memory is sent
+at once, with one lookup and one write; everything else becomes a :class:`CachedExchange`. What HTTP allows is decided
+in :mod:`balancer.cache`, and the origin is asked by :mod:`balancer.http.fetch`.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.defer import Deferred
+
+from balancer.cache import status as cache_status
+from balancer.cache.answers import answer
+from balancer.cache.asked import Asked
+from balancer.cache.conditions import must_forward
+from balancer.cache.invalidation import invalidated
+from balancer.cache.messages import PlainResponse
+from balancer.cache.reuse import HIT, MISS, REFUSED, STALE, Decision, decide
+from balancer.cache.stored import ALWAYS_VALIDATE, SOFT_PURGED, UNSIZED, BodyReader, Stored, parsed_lines
+from balancer.cache.validation import freshened_by_head
+from balancer.cache.vary import matches
+from balancer.core.forwarded import Peer
+from balancer.core.record import ExchangeRecord
+from balancer.core.termination import Termination
+from balancer.errors import RequestRefused, StoreError
+from balancer.http.answers import failed
+from balancer.http.arriving import Arriving
+from balancer.http.bulk import Sink
+from balancer.http.delivery import PIECE, TO_THE_END, BodySource, Bytes, Delivery
+from balancer.http.exchange import Exchange
+from balancer.http.fetch import Fetch
+from balancer.http.front import Front
+from balancer.http.observed import Observed
+from balancer.http.plans import Plan, plan_of
+from balancer.http.purging import purge
+from balancer.http.settings import HttpSettings
+from balancer.http1.heads import CHUNKED_BODY, LENGTH, NO_BODY, Fields, Framing, RequestHead
+
+if TYPE_CHECKING:
+    from balancer.http.cache import Cache
+
+QUESTION = 65536
+"""Bytes of the largest content of a QUERY that is a part of its key; a larger one goes past the cache."""
+
+EARLY = 0.1
+"""The last part of a lifetime, in which a hit is looked at more closely: it may be validated before it is stale."""
+
+
+def begin(
+    settings: HttpSettings,
+    front: Front,
+    head: RequestHead,
+    peer: Peer,
+    record: ExchangeRecord,
+    begun: float,
+    complete: bool,
+    body: bytes,
+    now: float,
+) -> None:
+    """Serve one request; see :class:`~balancer.http.fallible.Fallible` for what it is given."""
+    plan = None
+    with suppress(RequestRefused):  # the exchange meets it again, and answers
+        plan = plan_of(head, settings)
+    cache = None if plan is None else plan.cache
+    if plan is None or cache is None:
+        exchange = Exchange(settings, front, head, peer, record, begun, complete, body)
+        front.drive(exchange)
+        exchange.start(now, plan)
+        return
+    asked = plan.asked or plan.ask(head, cache, peer.scheme)
+    record.route = plan.route
+    record.upstream = plan.upstream
+    if peer.trusted:
+        record.client = peer.client(head)
+    if asked.plain and complete and not body:
+        found = cache.store.get(plan.key)
+        if not isinstance(found, Deferred) and _hit(cache, front, head, found, record, begun, now):
+            return
+    else:
+        found = None
+    cached = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked)
+    front.drive(cached)
+    cached.start(now, complete, body, found)
+
+
+def _hit(
+    cache: "Cache",
+    front: Front,
+    head: RequestHead,
+    found: Sequence[Stored],
+    record: ExchangeRecord,
+    begun: float,
+    now: float,
+) -> bool:
+    """Answer a plain request with a stored response that is fresh beyond doubt and in memory; whether there is one."""
+    for stored in found:
+        if not stored.nominated or matches(stored.nominated, head):
+            break
+    else:
+        return False
+    body = stored.body
+    resident = cache.wall() - stored.arrived
+    age = stored.age + resident
+    lifetime = stored.lifetime
+    left = lifetime - age
+    if (
+        resident < 0
+        or left <= lifetime * EARLY
+        or stored.flags & (ALWAYS_VALIDATE | SOFT_PURGED | UNSIZED)
+        or stored.parts is not None
+        or not isinstance(body, bytes)
+        or len(body) > PIECE
+    ):
+        return False
+    size = len(body)
+    cache.counters.hit(size)
+    status = stored.status
+    record.status = status
+    record.bytes_out = size
+    record.cache = "hit"
+    name = cache.label
+    lines = stored.lines
+    if name:
+        lines = b"%bAge: %d\r\nCache-Status: %b; hit; ttl=%d\r\n" % (lines, age, name, left)
+    else:
+        lines = b"%bAge: %d\r\n" % (lines, age)
+    front.send_lines(status, stored.reason, lines, Framing(LENGTH, size), body)
+    record.end(Termination.DONE, now - begun)
+    front.ended(record)
+    front.finish([])
+    return True
+
+
+class CachedExchange:
+    """See the module. It is driven by its front, until its exchange is, where the request goes past the cache.
+
+    :ivar content: of a QUERY.
+    """
+
+    __slots__ = (
+        "_begun", "_collected", "_decision", "_delivery", "_done", "_fetch", "_found", "_paused", "asked", "cache",
+        "content", "front", "head", "key", "peer", "plan", "port", "record", "settings",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        front: Front,
+        head: RequestHead,
+        peer: Peer,
+        record: ExchangeRecord,
+        begun: float,
+        plan: Plan,
+        cache: "Cache",
+        asked: Asked,
+    ) -> None:
+        self.settings = settings
+        self.front = front
+        self.head = head
+        self.peer = peer
+        self.port = record.client_port
+        self.record = record
+        self.plan = plan
+        self.cache = cache
+        self.asked = asked
+        self.key = plan.key
+        self.content = b""
+        self._begun = begun
+        self._collected: list[bytes] | None = None
+        self._decision: Decision | None = None
+        self._found: Sequence[Stored] = ()
+        self._fetch: Fetch | None = None
+        self._delivery: Delivery | None = None
+        self._paused = False
+        self._done = False
+
+    def __repr__(self) -> str:
+        return f"<CachedExchange {self.head.method!r} {self.head.target!r}{' over' if self._done else ''}>"
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is sent by it."""
+        return self._done
+
+    # -- what is asked ------------------------------------------------------------------------------------------------
+
+    def start(self, now: float, complete: bool, body: bytes, found: object = None) -> None:
+        """Answer, now or later.
+
+        :param found: what was found for it, where that was looked for.
+        """
+        head, policy = self.head, self.cache.policy
+        if head.method == b"PURGE" and policy.purge is not None:
+            purge(self, policy.purge)
+        elif not self.asked.cacheable:
+            self._pass_by(now, complete, body, self.asked.bypass or "method")
+        elif head.method == b"QUERY":
+            self._ask_with(complete, body, now)
+        elif not complete or body:
+            self._pass_by(now, complete, body, "a body")
+        elif self.asked.conditional and must_forward(head):
+            self._pass_by(now, complete, body, "a precondition for the origin")
+        else:
+            self._look(self.cache.store.get(self.key) if found is None else found)
+
+    def _ask_with(self, complete: bool, body: bytes, now: float) -> None:
+        """A QUERY: its content is a part of its key."""
+        if complete:
+            self.content = body
+            self.key = self.cache.keys(self.peer.scheme).key(self.head, body)
+            self._look(self.cache.store.get(self.key))
+        else:
+            self._collected = [body] if body else []
+
+    def request_body(self, data: bytes) -> None:
+        """A part of a QUERY's content."""
+        collected = self._collected
+        if collected is None:
+            return
+        collected.append(data)
+        if sum(map(len, collected)) > QUESTION:
+            self._collected = None
+            self._pass_by(self.settings.timers.seconds(), False, b"".join(collected), "a large content")
+
+    def request_end(self, trailers: Fields) -> None:
+        """It is complete."""
+        collected, self._collected = self._collected, None
+        if collected is not None:
+            content = b"".join(collected)
+            self.record.bytes_in = len(content)
+            self._ask_with(True, content, self.settings.timers.seconds())
+
+    def request_moved(self, size: int) -> None:
+        """Never told: what is collected is read here."""
+
+    def request_refused(self, refusal: RequestRefused) -> None:
+        """A QUERY's content broke its framing, is too large or stopped arriving."""
+        exchange = self._exchange(False, b"", self.front)
+        exchange.request_refused(refusal)
+
+    # -- what is stored -----------------------------------------------------------------------------------------------
+
+    def _look(self, found: object) -> None:
+        """Ask the store; it may take its time."""
+        if isinstance(found, Deferred):
+            found.addCallback(self._found_later)
+        else:
+            self._decide(cast("Sequence[Stored]", found))
+
+    def _found_later(self, found: Sequence[Stored]) -> None:
+        if not self._done:
+            self._decide(found)
+
+    def _decide(self, found: Sequence[Stored]) -> None:
+        cache = self.cache
+        self._found = found
+        decision = decide(self.asked, self.head, found, cache.policy, cache.wall(), cache.random.random())
+        self._decision = decision
+        kind, stored = decision.kind, decision.stored
+        if kind is REFUSED:
+            self._refuse()
+        elif stored is not None and (kind is HIT or kind is STALE):
+            word = "hit" if kind is HIT else "stale"
+            cache.counters.count(word)
+            if decision.background:
+                self._validate_behind(decision)
+            said = cache_status.hit(cache.policy.name, decision.ttl, decision.detail) if cache.label else b""
+            self._deliver(stored, word, said)
+        elif not self.asked.may_store:
+            self._pass_by(self.settings.timers.seconds(), True, self.content, decision.reason)
+        elif kind is MISS and self.head.method == b"HEAD":
+            self._pass_by(self.settings.timers.seconds(), True, b"", decision.reason)
+        else:
+            self._ask_origin()
+
+    def _validate_behind(self, decision: Decision) -> None:
+        """Have the stored response validated, unless that is being done already."""
+        cache = self.cache
+        if cache.under_way(self.key, self.asked, self.head) is None:
+            cache.counters.count("background validation")
+            if not Fetch(cache, self, decision, self._found, True, True).start_behind(self.settings.timers.seconds()):
+                cache.counters.count("background validation refused by the retry budget")
+
+    def _ask_origin(self) -> None:
+        """Wait for what is being fetched already, or have it fetched."""
+        cache, decision = self.cache, self._decision
+        assert decision is not None
+        now = self.settings.timers.seconds()
+        if not cache.alone(self.key, self.asked, now):
+            fetch = cache.under_way(self.key, self.asked, self.head)
+            if fetch is not None:
+                self._fetch = fetch
+                fetch.join(self)
+                return
+            self._begin(Fetch(cache, self, decision, self._found, True), now)
+        else:
+            self._begin(Fetch(cache, self, decision, self._found, False), now)
+
+    def alone(self) -> None:
+        """What was waited for is nothing for this request: ask for it alone."""
+        decision = self._decision
+        assert decision is not None
+        self.record.note("what another request fetched may not be used for this one")
+        self._begin(Fetch(self.cache, self, decision, self._found, False), self.settings.timers.seconds())
+
+    def _begin(self, fetch: Fetch, now: float) -> None:
+        self._fetch = fetch
+        fetch.start(now)
+
+    # -- what a fetch brings ------------------------------------------------------------------------------------------
+
+    def fetched(self, stored: Stored, fetch: Fetch, new: bool) -> None:
+        """The fetch for this request brought a response that is whole, or confirmed the stored one."""
+        self._adopt(fetch.record)
+        word = self._word(stored) if new else "revalidated"
+        self._deliver(stored, word, self._forwarded(stored.status if new else 304, True, False))
+
+    def collapsed(self, stored: Stored, fetch: Fetch) -> None:
+        """The fetch for another request brought a response that this one may have too."""
+        self.cache.counters.count("collapsed")
+        self._deliver(stored, "collapsed", self._forwarded(stored.status, True, True))
+
+    def rescued(self, stored: Stored, fetch: Fetch, why: str) -> None:
+        """The origin fails: a stale response has to do."""
+        self.cache.counters.count("stale: error")
+        self._adopt(fetch.record)
+        self.record.cache_detail = why
+        status = fetch.record.status
+        self._deliver(stored, "error", self._forwarded(status, False, False, why))
+
+    def follow(self, fetch: Fetch, stored: Stored, arriving: Arriving, joined: bool) -> None:
+        """The response began to arrive."""
+        self._fetch = fetch
+        if joined:
+            self.cache.counters.count("collapsed")
+            word = "collapsed"
+        else:
+            self._adopt(fetch.record)
+            word = self._word(stored)
+        status = self._forwarded(stored.status, arriving.storing, joined)
+        self._deliver(stored, word, status, arriving)
+
+    def through(self, response: tuple[int, bytes, Fields], framing: Framing, last: bool, why: str) -> None:
+        """The fetch's response is for this request alone."""
+        status, reason, fields = response
+        record = self.record
+        record.status = status
+        record.cache = "miss"
+        record.cache_detail = why
+        self._count_miss()
+        said = self._forwarded(status, not why, False, why)
+        if said:
+            fields = [*fields, (b"Cache-Status", said)]
+        self.front.send_head(status, reason, fields, framing, last)
+        if self._paused and self._fetch is not None:
+            self._fetch.pause()
+
+    def passing(self, data: bytes) -> None:
+        """A part of its body."""
+        self.front.send_body(data)
+
+    def passed(self, trailers: Fields) -> None:
+        """It is complete."""
+        self._done = True
+        self.front.finish(trailers)
+
+    def settle(self, record: ExchangeRecord) -> None:
+        """The exchange whose response passes through is over: so is this."""
+        mine = self.record
+        self._adopt(record)
+        mine.bytes_out = record.bytes_out
+        termination = record.termination or Termination.DONE
+        self._log(termination, record.reason)
+
+    def splice_into(self) -> Sink | None:
+        """Where what passes through goes."""
+        return self.front.sink()
+
+    def failed(self, status: int, reason: bytes, fields: Fields, body: bytes, record: ExchangeRecord) -> None:
+        """No response came, and there is no stale one: say what the exchange says."""
+        self._adopt(record)
+        self._count_miss()
+        mine = self.record
+        mine.cache = "miss"
+        mine.status = status
+        head_only = self.head.method == b"HEAD"
+        mine.bytes_out = 0 if head_only else len(body)
+        self._log(record.termination or Termination.INTERNAL, record.reason)
+        self._done = True
+        framing = NO_BODY if head_only else Framing(LENGTH, len(body))
+        self.front.send_head(status, reason, fields, framing, False)
+        if body and not head_only:
+            self.front.send_body(body)
+        self.front.finish([])
+
+    def _adopt(self, record: ExchangeRecord) -> None:
+        """What the fetch met on its way is told of this request."""
+        mine = self.record
+        mine.backend = record.backend
+        mine.attempts = record.attempts
+        mine.queue = record.queue
+        mine.connect = record.connect
+        mine.first_byte = record.first_byte
+        mine.reused = record.reused
+        mine.request_id = record.request_id
+        for decision in record.decisions:
+            mine.note(decision)
+
+    def _word(self, stored: Stored) -> str:
+        decision = self._decision
+        self._count_miss()
+        return "miss" if decision is None or decision.stored is None else "updated"
+
+    def _count_miss(self) -> None:
+        decision = self._decision
+        self.cache.counters.count(f"miss: {decision.reason}" if decision is not None else "miss")
+
+    def _forwarded(self, status: int, stored: bool, collapsed: bool, detail: str = "") -> bytes:
+        decision = self._decision
+        why = "uri-miss" if decision is None or not decision.reason else decision.reason
+        if not self.cache.label:
+            return b""
+        return cache_status.forwarded(self.cache.policy.name, why, status, stored, collapsed, detail)
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, stored: Stored, word: str, said: bytes, arriving: Arriving | None = None) -> None:
+        """Send what a stored response, or one that arrives, answers."""
+        record, front = self.record, self.front
+        source: BodySource | None = arriving
+        if source is None:
+            try:
+                source = _source(stored)
+            except StoreError as error:
+                self._lost(stored, str(error))
+                return
+        end = source.end
+        sized = arriving is None or not stored.flags & UNSIZED
+        pieces: Sequence[bytes | tuple[int, int]]
+        status, reason, lines = stored.status, stored.reason, stored.lines
+        if arriving is not None and not sized:
+            length = TO_THE_END
+            pieces = () if self.head.method == b"HEAD" else ((0, TO_THE_END),)
+        else:
+            whole = stored if end < 0 or not stored.flags & UNSIZED else _sized(stored, end)
+            made = answer(self.asked, self.head, whole, self.cache.secret)
+            status, reason, lines, length, pieces = made.status, made.reason, made.lines, made.length, made.pieces
+        wall = self.cache.wall()
+        age = max(0, int(stored.age + max(0.0, wall - stored.arrived)))
+        lines = b"%bAge: %d\r\n" % (lines, age)
+        if said:
+            lines = b"%bCache-Status: %b\r\n" % (lines, said)
+        record.cache = word
+        record.status = status
+        if length == TO_THE_END:
+            front.send_head(status, reason, parsed_lines(lines), CHUNKED_BODY if pieces else NO_BODY, False)
+        elif not pieces:
+            front.send_lines(status, reason, lines, NO_BODY, b"")
+        else:
+            front.send_lines(status, reason, lines, Framing(LENGTH, length), b"")
+        self._delivery = delivery = Delivery(front, source, pieces, self)
+        if arriving is not None:
+            arriving.join(delivery)
+        if self._paused:
+            delivery.pause()
+        delivery.go()
+
+    def _lost(self, stored: Stored, reason: str) -> None:
+        """The body is not there any more: as if nothing were."""
+        self.record.note(f"a stored response is lost: {reason}")
+        self.cache.counters.count("lost")
+        self.cache.store.drop(self.key, stored)
+        decision = self._decision
+        if decision is not None:
+            self._decision = Decision(MISS, None, decision.reason or "uri-miss")
+        self._found = [other for other in self._found if other is not stored]
+        lost = self._decision or Decision(MISS, None, "uri-miss")
+        self._begin(Fetch(self.cache, self, lost, self._found, False), self._now())
+
+    def sent(self, size: int) -> None:
+        """So many bytes went to the client."""
+        self.record.bytes_out += size
+
+    def delivered(self) -> None:
+        """The response is complete."""
+        record = self.record
+        if record.cache in ("hit", "stale", "revalidated", "collapsed", "error"):
+            self.cache.counters.save(record.bytes_out)
+        self._done = True
+        self._fetch = self._delivery = None
+        self._log(Termination.DONE, "")
+        self.front.finish([])
+
+    def undeliverable(self, reason: str) -> None:
+        """The rest of the body cannot be had: the client must notice."""
+        fetch = self._fetch
+        self._done = True
+        self._fetch = self._delivery = None
+        ended = fetch.record.termination if fetch is not None else None
+        self._log(ended if ended not in (None, Termination.DONE) else Termination.STORE_FAILED, reason)
+        self.front.abort()
+
+    # -- the client ---------------------------------------------------------------------------------------------------
+
+    def pause_response(self) -> None:
+        """It does not read."""
+        self._paused = True
+        if self._delivery is not None:
+            self._delivery.pause()
+        elif self._fetch is not None:
+            self._fetch.pause()
+
+    def resume_response(self) -> None:
+        """It reads again."""
+        self._paused = False
+        if self._delivery is not None:
+            self._delivery.resume()
+        elif self._fetch is not None:
+            self._fetch.resume()
+
+    def client_left(self, termination: Termination, reason: str) -> None:
+        """It is gone; whom else the fetch serves goes on being served."""
+        if self._done:
+            return
+        self._done = True
+        delivery, self._delivery = self._delivery, None
+        fetch, self._fetch = self._fetch, None
+        if delivery is not None:
+            delivery.stop()
+        if fetch is not None:
+            fetch.left(self, termination, reason)
+            if delivery is None:
+                self._adopt(fetch.record)
+                self.record.bytes_out = fetch.record.bytes_out
+        self._log(termination, reason)
+
+    # -- past the cache -----------------------------------------------------------------------------------------------
+
+    def _pass_by(self, now: float, complete: bool, body: bytes, why: str) -> None:
+        """Serve it as if there were no cache, but see what its response means for what is stored."""
+        cache, record = self.cache, self.record
+        decision = self._decision
+        if decision is None:
+            record.cache = "bypass"
+            record.cache_detail = why
+            cache.counters.count("bypass")
+        else:
+            record.cache = "miss"
+            self._count_miss()
+        observed = Observed(self.front, partial(self._seen, why))
+        exchange = self._exchange(complete, body if complete else b"", observed)
+        observed.exchange = exchange
+        self._done = True
+        exchange.start(now, self.plan)
+        if body and not complete:
+            exchange.request_body(body)
+
+    def _exchange(self, complete: bool, body: bytes, front: Front) -> Exchange:
+        settings = self.settings
+        exchange = Exchange(settings, front, self.head, self.peer, self.record, self._begun, complete, body)
+        self.front.drive(exchange)
+        return exchange
+
+    def _seen(self, why: str, status: int, reason: bytes, fields: Fields) -> bytes:
+        """The response to a request that went past the cache (RFC 9111 sections 4.3.5 and 4.4)."""
+        cache, head = self.cache, self.head
+        scheme = self.peer.scheme
+        keys = cache.keys(scheme)
+        cache.invalidate([keys.normal(uri) for uri in invalidated(head, status, fields, scheme)])
+        if head.method == b"HEAD" and self._decision is not None:
+            self._freshen_by_head(PlainResponse(status, fields, reason))
+        if self._decision is not None:
+            return self._forwarded(status, False, False)
+        if not cache.label:
+            return b""
+        return cache_status.forwarded(
+            cache.policy.name, "method" if why == "method" else "bypass", status, detail="" if why == "method" else why
+        )
+
+    def _freshen_by_head(self, response: PlainResponse) -> None:
+        cache = self.cache
+        now = cache.wall()
+        old, new = freshened_by_head(
+            self.asked, self.head, self._found, response, response.fields, cache.policy,
+            asked_at=now, now=now, serial=cache.store.serial,
+        )  # fmt: skip
+        if old is not None and new is None:
+            cache.store.drop(self.key, old)
+        elif new is not None:
+            cache.store.put(self.key, new)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _refuse(self) -> None:
+        """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
+        self.cache.counters.count("refused")
+        self.record.cache = "miss"
+        made = failed(Termination.NOT_CACHED, self.settings)
+        self.answer_self(made.status, made.reason, made.fields, made.body, Termination.NOT_CACHED)
+
+    def answer_self(self, status: int, reason: bytes, fields: Fields, body: bytes, termination: Termination) -> None:
+        """An answer of our own."""
+        record = self.record
+        head_only = self.head.method == b"HEAD"
+        record.status = status
+        record.bytes_out = 0 if head_only else len(body)
+        self._done = True
+        self._log(termination, "")
+        self.front.send_head(status, reason, fields, NO_BODY if head_only else Framing(LENGTH, len(body)), False)
+        if not head_only:
+            self.front.send_body(body)
+        self.front.finish([])
+
+    def _log(self, termination: Termination, reason: str) -> None:
+        record = self.record
+        if record.end(termination, self._now() - self._begun, reason):
+            self.front.ended(record)
+
+    def _now(self) -> float:
+        return self.settings.timers.seconds()
+
+
+class Reading:
+    """A stored body that is read by one delivery, as a :class:`~balancer.http.delivery.BodySource`."""
+
+    __slots__ = ("_reader", "end")
+
+    def __init__(self, reader: BodyReader, size: int) -> None:
+        self._reader = reader
+        self.end = size
+
+    def read(self, offset: int, size: int) -> object:
+        """A part of it."""
+        return self._reader.read(offset, size)
+
+    def moved_on(self) -> None:
+        """Nobody waits for that."""
+
+    def leave(self, delivery: Delivery) -> None:
+        """It is read no more."""
+        self._reader.close()
+
+
+def _source(stored: Stored) -> BodySource:
+    body = stored.body
+    return Bytes(body) if isinstance(body, bytes) else Reading(body.open(), body.size)
+
+
+def _sized(stored: Stored, size: int) -> Stored:
+    """With the Content-Length that nobody knew when it began to be stored."""
+    copy = stored.with_body(stored.body)
+    copy.lines = b"%bContent-Length: %d\r\n" % (stored.lines, size)
+    return copy

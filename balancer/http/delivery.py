@@ -1,0 +1,210 @@
+"""A body on its way from a store to a client: read piece by piece, as fast as the client reads, and no faster.
+
+It holds one piece at a time. It never decides what is sent, and never ends anything: its owner is told.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from balancer.errors import StoreError
+from balancer.http.front import Front
+
+PIECE = 65536
+"""Bytes read at one time: what a transport reads and writes at one time as well."""
+
+TO_THE_END = -1
+"""The end of a piece that goes as far as the body, where that is not known yet."""
+
+
+class BodySource(Protocol):
+    """Where the bytes are."""
+
+    def read(self, offset: int, size: int) -> object:
+        """At most ``size`` bytes from there, or a Deferred of them; none where they are still to come, and
+        :meth:`Delivery.go` will be called.
+
+        :raises StoreError: they cannot be read.
+        """
+
+    @property
+    def end(self) -> int:
+        """Where the body ends; -1 where that is not known yet."""
+
+    def moved_on(self) -> None:
+        """A delivery has taken something."""
+
+    def leave(self, delivery: "Delivery") -> None:
+        """It reads no more."""
+
+
+class Taker(Protocol):
+    """Whose delivery it is."""
+
+    def sent(self, size: int) -> None:
+        """So many bytes went to the front."""
+
+    def delivered(self) -> None:
+        """All of it did."""
+
+    def undeliverable(self, reason: str) -> None:
+        """The rest cannot be read."""
+
+
+class Bytes:
+    """A body in memory as a :class:`BodySource`."""
+
+    __slots__ = ("_body", "end")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.end = len(body)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """A part of it."""
+        return self._body[offset : offset + size]
+
+    def moved_on(self) -> None:
+        """Nobody waits for that."""
+
+    def leave(self, delivery: "Delivery") -> None:
+        """Nothing to close."""
+
+
+class Delivery:
+    """See the module.
+
+    :param pieces: what is sent, in order: literal bytes, and ``(offset, end)`` of the body (:data:`TO_THE_END`).
+    """
+
+    __slots__ = ("_busy", "_front", "_offset", "_over", "_paused", "_pieces", "_source", "_taker", "_waiting")
+
+    def __init__(
+        self, front: Front, source: BodySource, pieces: Sequence[bytes | tuple[int, int]], taker: Taker
+    ) -> None:
+        self._front = front
+        self._source = source
+        self._pieces: list[bytes | tuple[int, int]] = list(reversed(pieces))
+        self._taker = taker
+        self._offset = self._begin()
+        self._paused = False
+        self._waiting = False  # for a Deferred
+        self._busy = False
+        self._over = False
+
+    def __repr__(self) -> str:
+        return f"<Delivery at {self._offset}{' paused' if self._paused else ''}{' over' if self._over else ''}>"
+
+    @property
+    def offset(self) -> int:
+        """All before it in the body is of no more use here."""
+        return self._offset
+
+    def pause(self) -> None:
+        """The client does not read."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """It reads again."""
+        self._paused = False
+        self.go()
+
+    def stop(self) -> None:
+        """The client is gone."""
+        if not self._over:
+            self._over = True
+            self._source.leave(self)
+
+    def break_off(self, reason: str) -> None:
+        """The rest of the body will never come."""
+        self._fail(reason)
+
+    def arrived(self, data: bytes, at: int) -> bool:
+        """The body grew by this, from that offset on: whether it was sent (with the next flush of the front)."""
+        if self._paused or self._waiting or self._busy or self._over or self._offset != at or not self._pieces:
+            return False
+        piece = self._pieces[-1]
+        if isinstance(piece, bytes) or piece[1] != TO_THE_END:
+            return False
+        self._offset += len(data)
+        self._taker.sent(len(data))
+        self._front.send_body(data)
+        return True
+
+    def go(self) -> None:
+        """Send what can be sent."""
+        if self._busy or self._waiting or self._over:
+            return
+        self._busy = True
+        try:
+            while not self._paused and not self._over and self._pieces:
+                if not self._step():
+                    break
+        except StoreError as error:
+            self._fail(str(error))
+        finally:
+            self._busy = False
+        if not self._pieces and not self._over and not self._waiting:
+            self._over = True
+            self._source.leave(self)
+            self._taker.delivered()
+
+    def _step(self) -> bool:
+        """Send one piece, or a part of it; ``False`` where there is nothing to send for now."""
+        piece = self._pieces[-1]
+        if isinstance(piece, bytes):
+            self._pieces.pop()
+            self._offset = self._begin()
+            self._send(piece)
+            return True
+        end = self._source.end if piece[1] == TO_THE_END else piece[1]
+        if 0 <= end <= self._offset:
+            self._pieces.pop()
+            self._offset = self._begin()
+            return True
+        size = PIECE if end < 0 else min(PIECE, end - self._offset)
+        data = self._source.read(self._offset, size)
+        if isinstance(data, Deferred):
+            self._waiting = True
+            data.addCallbacks(self._came, self._failed)
+            return not self._waiting
+        assert isinstance(data, bytes)
+        if not data:
+            return False
+        self._offset += len(data)
+        self._send(data)
+        self._source.moved_on()
+        return True
+
+    def _begin(self) -> int:
+        """Where the next piece of the body begins."""
+        return next((piece[0] for piece in reversed(self._pieces) if not isinstance(piece, bytes)), 0)
+
+    def _send(self, data: bytes) -> None:
+        self._taker.sent(len(data))
+        self._front.send_body(data)
+        self._front.flush()
+
+    def _came(self, data: bytes) -> None:
+        self._waiting = False
+        if self._over:
+            return
+        if not data:
+            self._fail("the body ends before its end")
+            return
+        self._offset += len(data)
+        self._send(data)
+        self._source.moved_on()
+        self.go()
+
+    def _failed(self, failure: Failure) -> None:
+        self._waiting = False
+        self._fail(failure.getErrorMessage())
+
+    def _fail(self, reason: str) -> None:
+        if not self._over:
+            self._over = True
+            self._source.leave(self)
+            self._taker.undeliverable(reason)

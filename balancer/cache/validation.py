@@ -11,7 +11,7 @@ from balancer.cache.asked import Asked
 from balancer.cache.messages import PlainResponse, Request, Response
 from balancer.cache.policy import CachePolicy
 from balancer.cache.reuse import dated, select
-from balancer.cache.stored import Fields, Stored
+from balancer.cache.stored import UNSIZED, Fields, Stored
 from balancer.cache.storing import judge_fields
 from balancer.cache.validators import entity_tag, is_strong, last_modified, opaque
 from balancer.cache.vary import matches
@@ -174,4 +174,5 @@ def _updated(
     if result is None:
         return None
     result.body, result.parts, result.total = stored.body, stored.parts, stored.total
+    result.flags |= stored.flags & UNSIZED
     return result

@@ -16,7 +16,7 @@ from balancer.cache.stored import SOFT_PURGED, Stored
 from balancer.interfaces import ICacheStore, ICacheStorePlugin
 from balancer.stores.chunks import Chunks
 from balancer.stores.memory_writer import MemoryWriter
-from balancer.stores.packing import flagged, nominated_of, packed, tags_of
+from balancer.stores.packing import flagged, nominated_of, packed, tags_of, unpacked
 from balancer.stores.s3fifo import MAX_USES, SLOT_COST, S3Fifo
 from balancer.stores.settings import MemorySettings
 from balancer.stores.sweep import Sweep
@@ -204,13 +204,13 @@ class MemoryStore:
         slot = self._judged_slot(key)
         if not slot:
             return ()
-        self._policy.use(slot)
-        ready = self._newer.get(key) or self._older.get(key)
         judged = self._judged[slot]
+        ready = self._newer.get(key) or self._older.get(key)
         if ready is None:
-            variants = variants_of(self._entries[slot])
-            found = tuple([stored_of(kept, judged) for kept in variants])
-            if sum([len(head_of(kept)) for kept in variants]) > UNPACKED_SIZE:
+            found, size = self._unpack(slot, judged)
+            again = self._policy.uses[slot] > 0
+            self._policy.use(slot)
+            if not again or size > UNPACKED_SIZE:
                 return found
             ready = Unpacked(found, slot, judged)
         ready.judged = judged
@@ -219,6 +219,18 @@ class MemoryStore:
             self._older = self._newer
             self._newer = {}
         return ready.found
+
+    def _unpack(self, slot: int, judged: int) -> tuple[tuple[Stored, ...], int]:
+        """The responses of a slot, and the bytes their heads and packed bodies have."""
+        entry = self._entries[slot]
+        if isinstance(entry, bytes):
+            return (unpacked(entry, judged, None),), len(entry)
+        found = []
+        size = 0
+        for kept in variants_of(entry):
+            found.append(stored_of(kept, judged))
+            size += len(head_of(kept))
+        return tuple(found), size
 
     def _judged_slot(self, key: bytes) -> int:
         """The slot of a key, whose responses no purge met; 0 for none."""

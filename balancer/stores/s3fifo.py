@@ -121,7 +121,7 @@ class S3Fifo:
         self.count += 1
         self.used += cost
         self._ghosts.fit(self.count)
-        self._enter(slot, self._ghosts.has(key, max(self._mains, 1)))
+        self._enter(slot, self._ghosts.has(key, self.count))
         return slot
 
     def use(self, slot: int) -> None:

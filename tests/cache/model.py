@@ -15,7 +15,7 @@ from balancer.cache.policy import CachePolicy
 from balancer.cache.stored import Fields
 from tests.cache.content import Sent, condition_met, faults_of_content
 from tests.cache.exchanges import Ask, Said
-from tests.cache.versions import SAFE, Directed, Received, Version, Violation, unstorable
+from tests.cache.versions import SAFE, Directed, Received, Version, Violation, age_told, unstorable
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class History:
             found = [v for v in stored if not v.said.etag and v.said.modified is None]
         one = len({v.base.order for v in found}) == 1
         told = Directed(said, self.policy)
-        withheld = ask.has("no-store") or (ask.authorization and not told.shareable)
+        withheld = ask.has("no-store") or (ask.authorization and not told.shareable) or ask.match is not None
         for version in found:
             must = version.suits(ask) and not withheld and (strong or (one and said.etag is not None))
             version.superseded = must
@@ -125,7 +125,7 @@ class History:
         """Why a response must not have been sent; empty where it was permitted. To be called when it is sent, before
         anything else happens."""
         ask = sent.ask
-        if ask.has("only-if-cached") and sent.forwarded:
+        if ask.has("only-if-cached") and ask.method in ("GET", "HEAD", "QUERY") and sent.forwarded:
             return [Violation("9111 5.2.1.7", "a request with only-if-cached is forwarded")]
         explanations = [self._made_here(sent)]
         explanations += [self._passed_on(sent, got) for got in sent.received]
@@ -252,7 +252,7 @@ class History:
             return [] if own else [Violation("9111 5.1", f"Age: {told!r} is no number")]
         if int(told) > age + 1:
             return [Violation("9111 4.2.3", f"Age: {int(told)} of a response that is {age:g} s old: not reset?")]
-        least = float(version.original.age or 0) if own and version.base is version.last else 0.0 if own else age - 1
+        least = age_told(version.original) if own and version.base is version.last else 0.0 if own else age - 1
         if int(told) < least:
             return [Violation("9111 4.2.3", f"Age: {int(told)} of a response that is {age:g} s old")]
         return []
@@ -308,6 +308,7 @@ class History:
             and new.last.date > old.last.date
             and new.suits(ask)
             and new.original.status == 200
+            and new.base.ask.match is None  # a condition on the origin's state goes past caches (section 4.3.2)
             and new.base.ask.method == old.base.ask.method
             and not unstorable(new.base, new.said, self.policy)
             and not self._faults_by_purges(new)

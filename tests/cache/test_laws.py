@@ -137,8 +137,9 @@ def template(features: list[Feature]) -> Template:
     values = dict(USUAL)
     told: dict[str, Any] = {}
     for name, value in features:
-        if name in ("cc", "cdn") and isinstance(value, tuple) and isinstance(told.get(name, ()), tuple):
-            told[name] = (*told.get(name, ()), value)
+        if name in ("cc", "cdn") and isinstance(value, tuple):
+            before = told.get(name)
+            told[name] = (*before, value) if isinstance(before, tuple) else (value,)
         else:
             told[name] = value
     return values | told

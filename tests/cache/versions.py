@@ -30,7 +30,8 @@ class Directed:
     """What a response says about caching to us: RFC 9213 section 2.2 chooses the field."""
 
     def __init__(self, said: Said, policy: CachePolicy) -> None:
-        targeted = said.cdn if "CDN-Cache-Control" in policy.targets and isinstance(said.cdn, tuple) else ()
+        ours = "cdn-cache-control" in (name.lower() for name in policy.targets)
+        targeted = said.cdn if ours and isinstance(said.cdn, tuple) else ()
         self.targeted = bool(targeted)
         self._all: Directives = targeted or said.cc or ()
         self._said = said
@@ -95,6 +96,12 @@ class Directed:
             lifetime = 0.0
         lifetime = max(lifetime, policy.min_ttl)
         return min(lifetime, policy.max_ttl) if policy.max_ttl else lifetime
+
+
+def age_told(said: Said) -> float:
+    """The first member of Age; what is no number is ignored (section 5.1)."""
+    first = (said.age or "").partition(",")[0].strip()
+    return float(first) if first.isdigit() else 0.0
 
 
 def members(ask: Ask, name: str) -> object:
@@ -170,8 +177,7 @@ class Version:
     def initial_age(self) -> float:
         """corrected_initial_age (section 4.2.3)."""
         last = self.last
-        told = last.said.age if last.said else None
-        age_value = float(told) if told is not None and told.isdigit() else 0.0
+        age_value = age_told(last.said) if last.said else 0.0
         return max(0.0, last.arrived - last.date, age_value + (last.arrived - last.asked_at))
 
     def age(self, now: float) -> float:
@@ -182,11 +188,9 @@ class Version:
         return Directed(self.said, policy).lifetime(self.last.date)
 
     def fresh(self, now: float, policy: CachePolicy) -> bool:
-        """Section 4.2, and 5.1 for an Age that is no number."""
-        told = self.last.said.age if self.last.said else None
-        invalid = told is not None and not told.isdigit() and policy.ttl is None and not policy.min_ttl
+        """Section 4.2."""
         back = now < self.last.arrived
-        return not (self.doubted or invalid or back) and self.lifetime(policy) > self.age(now)
+        return not (self.doubted or back) and self.lifetime(policy) > self.age(now)
 
     def suits(self, ask: Ask) -> bool:
         """Whether it could be chosen for a request, but for freshness (sections 4 and 4.1)."""
@@ -235,6 +239,6 @@ def unstorable(received: Received, said: Said, policy: CachePolicy) -> list[Viol
     allowed = told.has("public") or told.explicit or said.status in HEURISTIC or policy.ttl is not None
     if not allowed:
         out.append(Violation("9111 3", f"nothing allows to store a response with status {said.status}"))
-    if received.said and received.said.set_cookie and policy.set_cookie == "pass":
+    if received.said and received.said.status != 304 and received.said.set_cookie and policy.set_cookie == "pass":
         out.append(Violation("set_cookie", "a response that sets a cookie is reused, by policy pass"))
     return out

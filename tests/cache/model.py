@@ -20,13 +20,17 @@ from tests.cache.versions import SAFE, Directed, Received, Version, Violation, a
 
 @dataclass(slots=True)
 class Purged:
-    """A purge, or an invalidation by an unsafe method."""
+    """A purge, or an invalidation by an unsafe method.
+
+    :ivar met: of a purge by tag, what had the tag then: the order of what it came with. Tags change.
+    """
 
     order: int
     kind: str
     what: str
     soft: bool = False
     by_method: bool = False
+    met: frozenset[int] = frozenset()
 
 
 class History:
@@ -58,12 +62,16 @@ class History:
             if ask.method == "HEAD" and said.status == 200:
                 self._headed(got, said)
             fields = said.fields(content=ask.method != "HEAD")
-            self._versions.append(Version(got, got, said, fields, [ask]))
+            withheld = Directed(said, self.policy).named("no-cache", "private")
+            self._versions.append(Version(got, got, said, fields, withheld, [ask]))
         return got
 
     def purged(self, kind: str, what: str = "", *, soft: bool = False) -> None:
         """A purge, as :class:`balancer.cache.purges.Purge` has it."""
-        self._purges.append(Purged(self.tick(), kind, what, soft))
+        live = [version for version in self._versions if not version.superseded]
+        lacking = {version.base.order for version in live if what not in version.said.tags}
+        met = frozenset(version.base.order for version in live) - lacking
+        self._purges.append(Purged(self.tick(), kind, what, soft, met=met))
 
     def _invalidate(self, ask: Ask, said: Said) -> None:
         """Section 4.4. That of Location and Content-Location, on the same origin, is optional there, and promised."""
@@ -102,12 +110,12 @@ class History:
         for version in found:
             must = version.suits(ask) and not withheld and (strong or (one and said.etag is not None))
             version.superseded = must
-            self._versions.append(version.updated(got, chosen=True))
+            self._versions.append(version.updated(got, self.policy, chosen=True))
 
     def _headed(self, got: Received, said: Said) -> None:
         """A response to HEAD updates or invalidates what GET brought (section 4.3.5)."""
         ask = got.ask
-        withheld = ask.has("no-store") or ask.authorization
+        withheld = ask.has("no-store") or ask.authorization or ask.match is not None
         for version in self._of_target(ask):
             if version.superseded or version.base.ask.method != "GET" or not version.suits(ask):
                 continue
@@ -117,7 +125,7 @@ class History:
             )
             same = same and (not said.length or len(said.body) == len(original.body))
             if same:
-                self._versions.append(version.updated(got, chosen=False))
+                self._versions.append(version.updated(got, self.policy, chosen=False))
             elif not withheld and original.status == 200:
                 version.doubted = True
 
@@ -153,7 +161,9 @@ class History:
         if sent.body != (b"" if sent.ask.method == "HEAD" else said.content()):
             out.append(Violation("9110 6.4", "another body than the origin sent"))
         if said.status == 304:
-            if not condition_met(sent.ask, said.etag, said.modified, got.date):
+            confirmed = condition_met(sent.ask, said.etag, said.modified, got.date)
+            # With If-Match the request went past the cache as it was: the origin knew the client's conditions.
+            if not confirmed and (sent.ask.match is None or sent.ask.inm is sent.ask.ims):
                 out.append(Violation("9111 4.3.3", "a 304 to a client whose validator it does not confirm"))
         elif sent.serial is None:
             return None
@@ -209,7 +219,7 @@ class History:
         for name in sorted(never & {name.lower() for name, _ in sent.fields}):
             section = "set_cookie" if name == b"set-cookie" else "9111 5.2.2.4/5.2.2.7"
             out.append(Violation(section, f"{name!r} is replayed"))
-        spared = set() if fetched else told.named("private") | told.named("no-cache") | {b"set-cookie"}
+        spared = set() if fetched else version.withheld | {b"set-cookie"}
         spared |= {b"content-length"}
         if sent.status in (206, 416):
             spared |= {b"content-range", b"content-type"}
@@ -277,7 +287,8 @@ class History:
             "url": uri == purge.what,
             "prefix": uri.startswith(purge.what),
             "host": ask.host == purge.what,
-            "tag": purge.what in version.said.tags,
+            "tag": version.base.order in purge.met
+            or (version.base.order > purge.order and purge.what in version.original.tags),
             "all": True,
         }[purge.kind]
 

@@ -33,7 +33,8 @@ class Directed:
         ours = "cdn-cache-control" in (name.lower() for name in policy.targets)
         targeted = said.cdn if ours and isinstance(said.cdn, tuple) else ()
         self.targeted = bool(targeted)
-        self._all: Directives = targeted or said.cc or ()
+        # Of the members of a dictionary with the same name the last counts (RFC 8941 section 4.2.2).
+        self._all: Directives = tuple(dict(targeted).items()) or said.cc or ()
         self._said = said
         self._policy = policy
 
@@ -45,12 +46,12 @@ class Directed:
         """Whether the directive is there without field names."""
         return any(found == name and not isinstance(value, tuple) for found, value in self._all)
 
-    def named(self, name: str) -> set[bytes]:
-        """The field names that a qualified directive lists."""
+    def named(self, *names: str) -> set[bytes]:
+        """The field names that qualified directives list."""
         return {
             entry.lower().encode()
             for found, value in self._all
-            if found == name and isinstance(value, tuple)
+            if found in names and isinstance(value, tuple)
             for entry in value
         }
 
@@ -155,6 +156,7 @@ class Version:
 
     :ivar base: the response that its content came with.
     :ivar last: the one that updated it last; ``base`` where none did.
+    :ivar withheld: names of fields that did not have to be stored, for a directive named them.
     :ivar choosers: requests that it was sent, or chosen by the origin, for.
     :ivar superseded: an update had to be made of it since.
     :ivar doubted: a response to HEAD said that it is not current any more (section 4.3.5), or a soft purge met it.
@@ -164,6 +166,7 @@ class Version:
     last: Received
     said: Said
     fields: Fields
+    withheld: set[bytes] = field(default_factory=set)
     choosers: list[Ask] = field(default_factory=list)
     superseded: bool = False
     doubted: bool = False
@@ -178,7 +181,7 @@ class Version:
         """corrected_initial_age (section 4.2.3)."""
         last = self.last
         age_value = age_told(last.said) if last.said else 0.0
-        return max(0.0, last.arrived - last.date, age_value + (last.arrived - last.asked_at))
+        return max(0.0, last.arrived - last.date, age_value + max(0.0, last.arrived - last.asked_at))
 
     def age(self, now: float) -> float:
         """current_age (section 4.2.3). A clock that was set back does not make anything younger than it came."""
@@ -203,7 +206,7 @@ class Version:
             and any(selected(self.said.vary, chooser, ask) for chooser in self.choosers)
         )
 
-    def updated(self, by: Received, *, chosen: bool) -> "Version":
+    def updated(self, by: Received, policy: CachePolicy, *, chosen: bool) -> "Version":
         """After an update (section 3.2)."""
         said = by.said
         assert said
@@ -211,7 +214,9 @@ class Version:
         names = {name.lower() for name, _ in new}
         kept = [line for line in self.fields if line[0].lower() not in names]
         choosers = [*self.choosers, by.ask] if chosen else self.choosers
-        return Version(self.base, by, self.said.updated(said), kept + new, choosers)
+        merged = self.said.updated(said)
+        withheld = (self.withheld - names) | Directed(merged, policy).named("no-cache", "private")
+        return Version(self.base, by, merged, kept + new, withheld, choosers)
 
 
 def unstorable(received: Received, said: Said, policy: CachePolicy) -> list[Violation]:
@@ -239,6 +244,7 @@ def unstorable(received: Received, said: Said, policy: CachePolicy) -> list[Viol
     allowed = told.has("public") or told.explicit or said.status in HEURISTIC or policy.ttl is not None
     if not allowed:
         out.append(Violation("9111 3", f"nothing allows to store a response with status {said.status}"))
-    if received.said and received.said.status != 304 and received.said.set_cookie and policy.set_cookie == "pass":
+    cookie = received.said is not None and received.said.status != 304 and received.said.set_cookie
+    if cookie and policy.set_cookie == "pass" and b"set-cookie" not in told.named("private", "no-cache"):
         out.append(Violation("set_cookie", "a response that sets a cookie is reused, by policy pass"))
     return out

@@ -5,6 +5,7 @@ Names are compared without case, arguments may be quoted, and unknown directives
 smallest counts, a field list that is none stands for the whole response. It never decides what follows from them.
 """
 
+import re
 from typing import Final
 
 from balancer.cache.dates import OVERFLOW, delta_seconds
@@ -17,6 +18,8 @@ ABSENT: Final = -1
 Directives = list[tuple[bytes, bytes | None]]
 """Names in lower case and their arguments, unquoted; ``None`` for no argument."""
 
+_ELEMENT: Final = re.compile(rb'[^",]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*"[^",]*+)*', re.DOTALL)
+_NOTHING_ALLOWED: Final[Directives] = [(b"no-store", None), (b"no-cache", None), (b"private", None)]
 _NUMBERS: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
 _PERMISSIONS: Final = frozenset({b"public", b"must-understand", b"immutable"})
 _TCHARS: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
@@ -24,32 +27,33 @@ _TCHARS: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz
 
 def directives(values: list[bytes]) -> Directives:
     """Every directive of a field, in order. An element that begins with a token and goes on as no directive does is
-    that directive, with an argument that is no number and no field name."""
-    return [_directive(element) for value in values for element in _elements(value)]
+    that directive, with an argument that is no number and no field name. Of a field in which a quoted string does not
+    end nobody knows what it said: it ends with all that keeps a cache from acting."""
+    found: Directives = []
+    for value in values:
+        elements, whole = _elements(value)
+        found += [_directive(element) for element in elements]
+        if not whole:
+            found += _NOTHING_ALLOWED
+    return found
 
 
-def _elements(value: bytes) -> list[bytes]:
-    """What the commas outside of quoted strings separate, without the empty ones. Where a quoted string does not end,
-    every comma separates, so that nothing is hidden in it."""
+def _elements(value: bytes) -> tuple[list[bytes], bool]:
+    """What the commas outside of quoted strings separate, without the empty ones; and whether all strings end."""
     if b'"' not in value:
-        return [element for part in value.split(b",") if (element := part.strip(b" \t"))]
+        return [element for part in value.split(b",") if (element := part.strip(b" \t"))], True
     elements = []
-    start = place = 0
-    quoted = False
-    while place < len(value):
-        octet = value[place]
-        if quoted and octet == 0x5C:
-            place += 1
-        elif octet == 0x22:
-            quoted = not quoted
-        elif octet == 0x2C and not quoted:
-            elements.append(value[start:place].strip(b" \t"))
-            start = place + 1
-        place += 1
-    if quoted:
-        return _elements(value.replace(b'"', b"'"))
-    elements.append(value[start:].strip(b" \t"))
-    return [element for element in elements if element]
+    place = 0
+    while place <= len(value):
+        found = _ELEMENT.match(value, place)
+        assert found is not None  # it may be empty
+        element = found[0].strip(b" \t")
+        if element:
+            elements.append(element)
+        if value.startswith(b'"', found.end()):
+            return elements, False
+        place = found.end() + 1
+    return elements, True
 
 
 def _directive(element: bytes) -> tuple[bytes, bytes | None]:

@@ -53,26 +53,6 @@ class Taker(Protocol):
         """The rest cannot be read."""
 
 
-class Bytes:
-    """A body in memory as a :class:`BodySource`."""
-
-    __slots__ = ("_body", "end")
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.end = len(body)
-
-    def read(self, offset: int, size: int) -> bytes:
-        """A part of it."""
-        return self._body[offset : offset + size]
-
-    def moved_on(self) -> None:
-        """Nobody waits for that."""
-
-    def leave(self, delivery: "Delivery") -> None:
-        """Nothing to close."""
-
-
 class Delivery:
     """See the module.
 

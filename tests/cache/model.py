@@ -133,7 +133,8 @@ class History:
         """Why a response must not have been sent; empty where it was permitted. To be called when it is sent, before
         anything else happens."""
         ask = sent.ask
-        if ask.has("only-if-cached") and ask.method in ("GET", "HEAD", "QUERY") and sent.forwarded:
+        ours = ask.method in ("GET", "HEAD", "QUERY") and ask.match is None
+        if ask.has("only-if-cached") and ours and sent.forwarded:
             return [Violation("9111 5.2.1.7", "a request with only-if-cached is forwarded")]
         explanations = [self._made_here(sent)]
         explanations += [self._passed_on(sent, got) for got in sent.received]

@@ -5,9 +5,9 @@ It never judges, it tells the judge.
 
 from typing import Any
 
-from balancer.cache.cached import Asking, HttpCache, Reply
 from twisted.internet.task import Clock
 
+from balancer.cache.cached import Asking, HttpCache, Reply
 from balancer.cache.messages import PlainRequest, PlainResponse
 from balancer.cache.policy import CachePolicy
 from balancer.stores.memory import MemoryStore

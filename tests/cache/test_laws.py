@@ -1,7 +1,7 @@
 """The law of the cache: nothing is sent that RFC 9111 forbids, whatever clients ask, origins say and clocks do.
 
 Sequences of requests, answers, clock steps, purges and restarts are generated; the judge (``model``) is told all of
-them. ``BALANCER_CACHE_SEQUENCES`` sets how many are played (300 unless told): 20000 take some minutes.
+them. ``BALANCER_CACHE_SEQUENCES`` sets how many are played (500 unless told): 20000 take some minutes.
 """
 
 import os
@@ -15,7 +15,7 @@ from tests.cache.exchanges import Ask
 from tests.cache.origin import USUAL, Template
 from tests.cache.stage import Stage
 
-SEQUENCES = int(os.environ.get("BALANCER_CACHE_SEQUENCES", "300"))
+SEQUENCES = int(os.environ.get("BALANCER_CACHE_SEQUENCES", "500"))
 
 Feature = tuple[str, Any]
 

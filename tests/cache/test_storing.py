@@ -184,7 +184,8 @@ class KeptTests(JudgeCase):
         """All fields in order, with repeats and spelling; not those of a hop, Age and Cache-Status."""
         lines = self.stored(
             FRESH, (b"x-A", b"1"), (b"AGE", b"5"), (b"X-a", b"2"), (b"Connection", b"x"), (b"Cache-Status", b"o; hit"),
-            (b"Proxy-Authenticate", b"x"), (b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5"), (b"X-Empty", b""),
+            (b"Proxy-Authenticate", b"x"), (b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5"),
+            (b"X-Empty", b""),
         ).lines  # fmt: skip
         self.assertEqual(
             lines,
@@ -257,9 +258,9 @@ class KeptTests(JudgeCase):
         lines = self.stored(
             control(b'no-cache="X-A, x-b", max-age=60'), (b"x-a", b"1"), (b"X-B", b"2"), (b"X-C", b"3")
         ).lines
-        self.assertNotIn(b"x-a", lines)
-        self.assertNotIn(b"X-B", lines)
-        self.assertIn(b"X-C", lines)
+        self.assertNotIn(b"x-a: ", lines)
+        self.assertNotIn(b"X-B: ", lines)
+        self.assertIn(b"X-C: 3\r\n", lines)
 
 
 class TargetedTests(JudgeCase):
@@ -357,6 +358,3 @@ class LawTests(SynchronousTestCase):
             self.assertEqual((stored.while_revalidate, stored.if_error), (0.0, 0.0))
         self.assertEqual(stored.parts is not None, status == 206)
         self.assertGreaterEqual(min(stored.age, stored.lifetime), 0.0)
-        self.assertEqual(
-            stored.lines.count(b"\n"), len(stored.fields()) + sum(b"\n" in value for _, value in fields) * 0
-        )

@@ -57,9 +57,9 @@ def validating(request: Request, stored: Stored, variants: Sequence[Stored]) -> 
             tags[tag] = None
     if tags:
         fields.append((b"If-None-Match", b", ".join(tags)))
-    modified = stored.get(b"last-modified")
+    modified = last_modified(stored, stored.arrived)
     # Where it goes with an entity tag, who knows tags does not look at it (RFC 9110 section 13.2.2).
-    if modified is not None and len(tags) <= 1 and stored.parts is None:
+    if modified and len(tags) <= 1 and stored.parts is None:
         fields.append((b"If-Modified-Since", modified))
     return fields
 

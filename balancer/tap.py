@@ -50,6 +50,7 @@ class Options(usage.Options):
     )
     optFlags: ClassVar[list[Any]] = [
         ["check", None, "Read the configuration, report every mistake, and exit."],
+        ["cache", None, "Keep what the servers answer in memory and send it again (docs/cache.md); with --to."],
         ["demo", None, "Start sample backends in this process and balance them."],
     ]
     optParameters: ClassVar[list[Any]] = [
@@ -137,11 +138,11 @@ class Options(usage.Options):
     def _refuse_strays(self, way: str) -> None:
         """An option that the others leave without a meaning is a mistake, not a wish to be overheard."""
         if way == "config":
-            for option in ("http", "https", "tcp", "tls", "udp", "cert", "key", "balance", "access-log"):
+            for option in ("http", "https", "tcp", "tls", "udp", "cert", "key", "balance", "access-log", "cache"):
                 if self[option]:
                     _leave(f"--{option} goes with --to; with --config the file says it")
         if way == "demo":
-            for option in ("https", "tls", "udp", "cert", "key", "balance", "access-log", "check"):
+            for option in ("https", "tls", "udp", "cert", "key", "balance", "access-log", "cache", "check"):
                 if self[option]:
                     _leave(f"--{option} does not go with --demo")
             for option in ("http", "tcp"):
@@ -168,6 +169,7 @@ class Options(usage.Options):
                 to=self["to"],
                 balance=self["balance"],
                 access_log=self["access-log"],
+                cache=bool(self["cache"]),
                 vocabulary=vocabulary(),
             )
 

@@ -20,31 +20,28 @@ SHORTEST_TOKEN = 16
 """Characters of a token: of letters and digits, these are 95 bits, which nobody guesses through a network."""
 
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1, b64token
-_ARGUMENT = re.compile(r"[!\"$-%'-<>-~]+")  # visible ASCII without # & =
-_COOKIE = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 6265 section 4.1.1: a token
+_SEPARATOR = re.compile("[&=#]")
+_COOKIE = re.compile(r"[!#$%&'+\-.^_`|~0-9A-Za-z]+")  # RFC 6265 section 4.1.1: a token, here without "*"
 _LABEL = re.compile(r"[ -~]{0,64}")
 
 
 def checked_argument(name: str) -> str:
     """Return the name of an argument of a query, or with ``*`` at its end the beginning of some.
 
-    :raises ValueError: it could not stand in a query, or has a ``*`` elsewhere.
+    :raises ValueError: it is no name, or has a ``*`` elsewhere.
     """
-    if _ARGUMENT.fullmatch(name) is None or "*" in name[:-1]:
-        raise ValueError(
-            f'"{name}" is not the name of an argument: allowed are visible ASCII characters but "&", "=" and "#", and '
-            '"*" at the end alone, where it stands for anything'
-        )
-    return name
+    if not name.isprintable() or name != name.strip() or not name or _SEPARATOR.search(name) is not None:
+        raise ValueError(f'"{name}" is not the name of an argument: it is written decoded, without "&", "=" and "#"')
+    return checked_end(name)
 
 
 def checked_cookie(name: str) -> str:
     """Return the name of a cookie.
 
-    :raises ValueError: it is not a token.
+    :raises ValueError: it is not a token, or has a ``*``, which would look like any.
     """
     if _COOKIE.fullmatch(name) is None:
-        raise ValueError(f'"{name}" is not the name of a cookie')
+        raise ValueError(f'"{name}" is not the name of a cookie, which is written whole')
     return name
 
 
@@ -53,9 +50,19 @@ def checked_cookies(name: str) -> str:
 
     :raises ValueError: it is not a token, or has a ``*`` elsewhere.
     """
+    if name != "*":
+        checked_cookie(checked_end(name).removesuffix("*"))
+    return name
+
+
+def checked_end(name: str) -> str:
+    """Return the name.
+
+    :raises ValueError: it has a ``*`` elsewhere than at its end.
+    """
     if "*" in name[:-1]:
-        raise ValueError(f'"{name}" has a "*" elsewhere than at its end')
-    return checked_cookie(name)
+        raise ValueError(f'"{name}" has a "*" elsewhere than at its end, where it stands for anything')
+    return name
 
 
 def checked_token(token: str) -> str:
@@ -104,7 +111,10 @@ class KeyPolicy:
     ] = True
     include_query: Annotated[
         tuple[Argument, ...],
-        Doc('The only arguments of the query that count, by name; "utm_*" stands for all that begin so.'),
+        Doc(
+            'The only arguments of the query that count, by name (written decoded; case does not count); "utm_*" '
+            "stands for all that begin so."
+        ),
     ] = ()
     exclude_query: Annotated[
         tuple[Argument, ...],
@@ -202,7 +212,10 @@ class CachePolicy:
     ] = None
     default_ttl: Annotated[
         SecondsOrZero,
-        Doc("Seconds that a response is fresh which says nothing of it and has a status that may be guessed about."),
+        Doc(
+            "Seconds that a response is fresh which says nothing of it, has a status that may be guessed about and "
+            "nothing to guess by (`heuristic`)."
+        ),
     ] = 0.0
     min_ttl: Annotated[SecondsOrZero, Doc("Seconds that a response is fresh at least, if it may be stored.")] = 0.0
     max_ttl: Annotated[SecondsOrZero, Doc("Seconds that a response is fresh at most; 0 for no limit.")] = 0.0

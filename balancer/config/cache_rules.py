@@ -1,7 +1,8 @@
 """What must hold between caches, their stores, and the upstreams and routes that use them.
 
-Of a store's own keys, which its plugin defines, three are understood: ``size`` (bytes it keeps), ``path`` (its place on
-a disk) and ``over`` (the store behind it). Nothing here looks at a file or at the network.
+Of a store's own keys, which are its plugin's, four are understood: ``size`` (bytes it keeps), ``max_object`` (bytes of
+one body), ``path`` (its place on a disk) and ``over`` (the store behind it). Nothing here looks at a file or at the
+network.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -110,11 +111,11 @@ def _lifetimes(path: Path, cache: CachePolicy) -> Iterator[Mistake]:
 def _too_large(path: Path, cache: CachePolicy, configuration: Configuration) -> Iterator[Mistake]:
     """What is said to be stored finds room. (The default, which nobody said, is of large stores.)"""
     way = _way(configuration, cache.store)
-    room = max((_size(configuration, name) for name in way), default=0)  # of a tiered store its largest tier
+    room = max((_largest(configuration, name) for name in way), default=0)  # of a tiered store its largest tier
     if cache.max_object != CachePolicy().max_object and 0 < room < cache.max_object:
         key: Path = (*path, "max_object")
-        found = f'{cache.max_object} bytes, more than all of store "{cache.store}" ({room} bytes)'
-        allowed = 'at most the "size" of the store'
+        found = f'{cache.max_object} bytes, more than store "{cache.store}" keeps of one body ({room} bytes)'
+        allowed = "at most what the store keeps"
         yield Mistake(path=key, found=found, allowed=allowed, about=(key, (*path, "store"), ("store", cache.store)))
 
 
@@ -145,9 +146,12 @@ def _way(configuration: Configuration, name: str) -> list[str]:
     return way
 
 
-def _size(configuration: Configuration, name: str) -> int:
-    size = getattr(configuration.store[name].settings, "size", 0)
-    return size if isinstance(size, int) else 0
+def _largest(configuration: Configuration, name: str) -> int:
+    """Bytes of the largest body that a store keeps; 0 where it does not say."""
+    settings = configuration.store[name].settings
+    size, most = getattr(settings, "size", 0), getattr(settings, "max_object", 0)
+    limits = [limit for limit in (size, most) if isinstance(limit, int) and limit]
+    return min(limits, default=0)
 
 
 def _places(configuration: Configuration) -> Iterator[Mistake]:

@@ -36,12 +36,12 @@ def completed(configuration: Configuration, vocabulary: Vocabulary) -> Configura
             name: _completed(_default_check(upstream, vocabulary, name in datagrams), defaults[name], vocabulary)
             for name, upstream in configuration.upstream.items()
         },
-        store=_stores(configuration, vocabulary),
+        store=stores(configuration, vocabulary),
     )
 
 
-def _stores(configuration: Configuration, vocabulary: Vocabulary) -> Mapping[str, StoreConfig]:
-    """With the store that need not be written, where something is kept in it."""
+def stores(configuration: Configuration, vocabulary: Vocabulary) -> Mapping[str, StoreConfig]:
+    """The stores, with the one that need not be written, where something is kept in it."""
     named = {cache.store for cache in configuration.cache.values()}
     named |= {store.over for store in configuration.store.values()}
     if MEMORY not in named or MEMORY in configuration.store or MEMORY not in vocabulary.stores:

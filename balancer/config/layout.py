@@ -4,7 +4,7 @@ It only walks the schema; it never words or writes anything.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -49,7 +49,12 @@ class Table:
     @property
     def values(self) -> list[Key]:
         """Its keys that are no tables."""
-        keys = [key for key in keys_of(self.kind).values() if next(_inside(self.path, key), None) is None]
+        return [key for key in self.keys if next(_inside(self.path, key), None) is None]
+
+    @property
+    def keys(self) -> list[Key]:
+        """Its keys, tables or not."""
+        keys = keys_of(self.kind).values()
         if self.kind is StoreConfig:  # its settings are what the tables of its types have
             return [key for key in keys if key.name == "type"]
         return [key for key in keys if self.shared is None or key.name not in keys_of(self.shared)]
@@ -62,7 +67,7 @@ def tables(vocabulary: Vocabulary) -> Iterator[Table]:
 
 def _walk(table: Table, vocabulary: Vocabulary) -> Iterator[Table]:
     yield table
-    for key in keys_of(table.kind).values():
+    for key in table.keys:
         for inner in _inside(table.path, key):
             yield from _walk(inner, vocabulary)
             kinds = _kinds(inner.kind, vocabulary)
@@ -70,7 +75,8 @@ def _walk(table: Table, vocabulary: Vocabulary) -> Iterator[Table]:
                 Table(path=inner.path, kind=kind, doc=_first(kind), chosen=name, shared=inner.kind, absent=True)
                 for name, kind in sorted(kinds.items())
             ]
-            yield from (table for table in chosen if table.values)
+            for each in chosen:
+                yield from (replace(part, absent=True) for part in _walk(each, vocabulary) if part.values)
 
 
 def _kinds(kind: type, vocabulary: Vocabulary) -> Mapping[str, type]:

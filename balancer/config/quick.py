@@ -1,4 +1,4 @@
-"""A configuration from a few words of a command line: listeners, servers, nothing else.
+"""A configuration from a few words of a command line: listeners, servers, a cache if you like, nothing else.
 
 What it makes is an ordinary :class:`~balancer.config.schema.Configuration`. It never reads the command line itself.
 """
@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from balancer.cache.policy import CachePolicy
 from balancer.config.completion import completed
 from balancer.config.listen import description, place, split_place
 from balancer.config.loops import loops
@@ -22,6 +23,9 @@ COMMAND_LINE = "command line"
 
 UPSTREAM = "servers"
 """The name of the one upstream."""
+
+CACHE = "responses"
+"""The name of the one cache."""
 
 _MODES: dict[str, Literal["http", "tcp", "udp"]] = {
     "http": "http", "https": "http", "tcp": "tcp", "tls": "tcp", "udp": "udp",
@@ -73,6 +77,7 @@ def quick(
     to: Sequence[str] = (),
     balance: str = "",
     access_log: str = "",
+    cache: bool = False,
     vocabulary: Vocabulary | None = None,
 ) -> Configuration:
     """Listeners that all send to the same servers; everything else has its default.
@@ -87,6 +92,7 @@ def quick(
     :param to: the servers, ``HOST:PORT``.
     :param balance: how a server is picked; empty for the default of the mode.
     :param access_log: a file, ``-`` for standard output; empty for none.
+    :param cache: whether what the servers answer over HTTP is kept in memory and sent again.
     :raises ConfigurationError: with every mistake; ``key`` is the option.
     """
     vocabulary = vocabulary or Vocabulary()
@@ -98,6 +104,7 @@ def quick(
         + _bad_certificate([*https, *tls], cert, key)
         + _bad_servers(to)
         + _bad_balance(balance, vocabulary)
+        + _idle_cache(cache and not (http or https))
     )
     listeners: dict[str, ListenerConfig] = {}
     for option, text in places:
@@ -118,8 +125,9 @@ def quick(
         raise ConfigurationError(*problems)
     servers = tuple(ServerConfig(address=address) for address in to)
     configuration = Configuration(
-        upstream={UPSTREAM: UpstreamConfig(servers=servers, balance=balance)},
+        upstream={UPSTREAM: UpstreamConfig(servers=servers, balance=balance, cache=CACHE if cache else "")},
         listener=listeners,
+        cache={CACHE: CachePolicy()} if cache else {},
         access_log=AccessLogSettings(path=access_log) if access_log else None,
     )
     problems = [_problem("--to", mistake.found, mistake.allowed) for mistake in loops(configuration)]
@@ -170,6 +178,11 @@ def _bad_balance(balance: str, vocabulary: Vocabulary) -> list[Problem]:
     except (ValueError, UnknownName) as error:
         return [_problem("--balance", shown(balance), str(error))]
     return []
+
+
+def _idle_cache(idle: bool) -> list[Problem]:
+    found = "a cache, and no listener that looks into what it passes on"
+    return [_problem("--cache", found, "together with --http or --https")] if idle else []
 
 
 def _collisions(option: str, text: str | int, listen: str, listeners: dict[str, ListenerConfig]) -> list[Problem]:

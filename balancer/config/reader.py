@@ -5,10 +5,11 @@ that one mistake does not hide another. It reads one file and nothing else.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from balancer.config.completion import completed
+from balancer.config.completion import completed, stores
 from balancer.config.document import MAX_BYTES, Document
 from balancer.config.draft import Draft, misfits
 from balancer.config.problems import Mistake, Translator
@@ -84,7 +85,8 @@ class _Reading:
         understood = self._understood()
         if understood is not None:
             names = (self._names(table) for table in ("upstream", "cache", "store"))
-            self._take([self._placed(mistake) for mistake in mistakes(understood, *names)])
+            whole = replace(understood, store=stores(understood, self._vocabulary))
+            self._take([self._placed(mistake) for mistake in mistakes(whole, *names)])
         return understood
 
     def _understood(self) -> Configuration | None:

@@ -1,43 +1,36 @@
-"""One request on a route with a cache: what it is answered, and from where.
+"""One request on a route with a cache, where it is not answered at the door (:mod:`balancer.http.hits`).
 
-:func:`begin` is the door: requests without a cache go on to an ordinary exchange; a fresh response in memory is sent
-at once, with one lookup and one write; everything else becomes a :class:`CachedExchange`. What HTTP allows is decided
-in :mod:`balancer.cache`, and the origin is asked by :mod:`balancer.http.fetch`.
+It looks into the store, waits for what is being fetched or has it fetched, and sends its client what comes of it. What
+HTTP allows is decided in :mod:`balancer.cache`, and the origin is asked by :mod:`balancer.http.fetch`.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
 
 from balancer.cache import status as cache_status
-from balancer.cache.answers import answer
 from balancer.cache.asked import Asked
 from balancer.cache.conditions import must_forward
-from balancer.cache.invalidation import invalidated
-from balancer.cache.messages import PlainResponse
 from balancer.cache.reuse import HIT, MISS, REFUSED, STALE, Decision, decide
-from balancer.cache.stored import ALWAYS_VALIDATE, SOFT_PURGED, UNSIZED, BodyReader, Stored, parsed_lines
-from balancer.cache.validation import freshened_by_head
-from balancer.cache.vary import matches
+from balancer.cache.stored import Stored
 from balancer.core.forwarded import Peer
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
-from balancer.errors import RequestRefused, StoreError
+from balancer.errors import RequestRefused
+from balancer.http.answering import Answering
 from balancer.http.answers import failed
 from balancer.http.arriving import Arriving
 from balancer.http.bulk import Sink
-from balancer.http.delivery import PIECE, TO_THE_END, BodySource, Bytes, Delivery
 from balancer.http.exchange import Exchange
 from balancer.http.fetch import Fetch
 from balancer.http.front import Front
-from balancer.http.observed import Observed
-from balancer.http.plans import Plan, plan_of
+from balancer.http.gathering import Gathering
+from balancer.http.past import pass_by
+from balancer.http.plans import Plan
 from balancer.http.purging import purge
 from balancer.http.settings import HttpSettings
-from balancer.http1.heads import CHUNKED_BODY, LENGTH, NO_BODY, Fields, Framing, RequestHead
+from balancer.http1.heads import LENGTH, NO_BODY, Fields, Framing, RequestHead
 
 if TYPE_CHECKING:
     from balancer.http.cache import Cache
@@ -45,105 +38,15 @@ if TYPE_CHECKING:
 QUESTION = 65536
 """Bytes of the largest content of a QUERY that is a part of its key; a larger one goes past the cache."""
 
-EARLY = 0.1
-"""The last part of a lifetime, in which a hit is looked at more closely: it may be validated before it is stale."""
 
-
-def begin(
-    settings: HttpSettings,
-    front: Front,
-    head: RequestHead,
-    peer: Peer,
-    record: ExchangeRecord,
-    begun: float,
-    complete: bool,
-    body: bytes,
-    now: float,
-) -> None:
-    """Serve one request; see :class:`~balancer.http.fallible.Fallible` for what it is given."""
-    plan = None
-    with suppress(RequestRefused):  # the exchange meets it again, and answers
-        plan = plan_of(head, settings)
-    cache = None if plan is None else plan.cache
-    if plan is None or cache is None:
-        exchange = Exchange(settings, front, head, peer, record, begun, complete, body)
-        front.drive(exchange)
-        exchange.start(now, plan)
-        return
-    asked = plan.asked or plan.ask(head, cache, peer.scheme)
-    record.route = plan.route
-    record.upstream = plan.upstream
-    if peer.trusted:
-        record.client = peer.client(head)
-    if asked.plain and complete and not body:
-        found = cache.store.get(plan.key)
-        if not isinstance(found, Deferred) and _hit(cache, front, head, found, record, begun, now):
-            return
-    else:
-        found = None
-    cached = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked)
-    front.drive(cached)
-    cached.start(now, complete, body, found)
-
-
-def _hit(
-    cache: "Cache",
-    front: Front,
-    head: RequestHead,
-    found: Sequence[Stored],
-    record: ExchangeRecord,
-    begun: float,
-    now: float,
-) -> bool:
-    """Answer a plain request with a stored response that is fresh beyond doubt and in memory; whether there is one."""
-    for stored in found:
-        if not stored.nominated or matches(stored.nominated, head):
-            break
-    else:
-        return False
-    body = stored.body
-    resident = cache.wall() - stored.arrived
-    age = stored.age + resident
-    lifetime = stored.lifetime
-    left = lifetime - age
-    if (
-        resident < 0
-        or left <= lifetime * EARLY
-        or stored.flags & (ALWAYS_VALIDATE | SOFT_PURGED | UNSIZED)
-        or stored.parts is not None
-        or not isinstance(body, bytes)
-        or len(body) > PIECE
-    ):
-        return False
-    size = len(body)
-    cache.counters.hit(size)
-    status = stored.status
-    record.status = status
-    record.bytes_out = size
-    record.cache = "hit"
-    name = cache.label
-    lines = stored.lines
-    if name:
-        lines = b"%bAge: %d\r\nCache-Status: %b; hit; ttl=%d\r\n" % (lines, age, name, left)
-    else:
-        lines = b"%bAge: %d\r\n" % (lines, age)
-    front.send_lines(status, stored.reason, lines, Framing(LENGTH, size), body)
-    record.end(Termination.DONE, now - begun)
-    front.ended(record)
-    front.finish([])
-    return True
-
-
-class CachedExchange:
+class CachedExchange(Answering):
     """See the module. It is driven by its front, until its exchange is, where the request goes past the cache.
 
     :ivar content: of a QUERY.
+    :ivar key: what it finds in the store; ``found``: what it found there.
     """
 
-    __slots__ = (
-        "_begun", "_collected", "_decision", "_delivery", "_done", "_fetch", "_found", "_paused", "asked", "cache",
-        "content", "front", "head", "key", "peer", "plan", "port", "record", "settings",
-    )  # fmt: skip
+    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port")
 
     def __init__(
         self,
@@ -157,33 +60,14 @@ class CachedExchange:
         cache: "Cache",
         asked: Asked,
     ) -> None:
-        self.settings = settings
-        self.front = front
-        self.head = head
+        super().__init__(settings, front, head, record, begun, cache, asked)
         self.peer = peer
         self.port = record.client_port
-        self.record = record
         self.plan = plan
-        self.cache = cache
-        self.asked = asked
         self.key = plan.key
         self.content = b""
-        self._begun = begun
+        self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
-        self._decision: Decision | None = None
-        self._found: Sequence[Stored] = ()
-        self._fetch: Fetch | None = None
-        self._delivery: Delivery | None = None
-        self._paused = False
-        self._done = False
-
-    def __repr__(self) -> str:
-        return f"<CachedExchange {self.head.method!r} {self.head.target!r}{' over' if self._done else ''}>"
-
-    @property
-    def over(self) -> bool:
-        """Nothing more is sent by it."""
-        return self._done
 
     # -- what is asked ------------------------------------------------------------------------------------------------
 
@@ -201,6 +85,8 @@ class CachedExchange:
             self._ask_with(complete, body, now)
         elif not complete or body:
             self._pass_by(now, complete, body, "a body")
+        elif head.upgrade is not None:
+            self._pass_by(now, complete, body, "an upgrade")
         elif self.asked.conditional and must_forward(head):
             self._pass_by(now, complete, body, "a precondition for the origin")
         else:
@@ -238,8 +124,13 @@ class CachedExchange:
 
     def request_refused(self, refusal: RequestRefused) -> None:
         """A QUERY's content broke its framing, is too large or stopped arriving."""
-        exchange = self._exchange(False, b"", self.front)
+        exchange = Exchange(self.settings, self.front, self.head, self.peer, self.record, self.begun, False)
+        self.front.drive(exchange)
         exchange.request_refused(refusal)
+
+    def _pass_by(self, now: float, complete: bool, body: bytes, why: str) -> None:
+        self._done = True
+        pass_by(self, now, complete, body, why)
 
     # -- what is stored -----------------------------------------------------------------------------------------------
 
@@ -256,9 +147,9 @@ class CachedExchange:
 
     def _decide(self, found: Sequence[Stored]) -> None:
         cache = self.cache
-        self._found = found
+        self.found = found
         decision = decide(self.asked, self.head, found, cache.policy, cache.wall(), cache.random.random())
-        self._decision = decision
+        self.decision = decision
         kind, stored = decision.kind, decision.stored
         if kind is REFUSED:
             self._refuse()
@@ -271,7 +162,7 @@ class CachedExchange:
             self._deliver(stored, word, said)
         elif not self.asked.may_store:
             self._pass_by(self.settings.timers.seconds(), True, self.content, decision.reason)
-        elif kind is MISS and self.head.method == b"HEAD":
+        elif kind is MISS and self.head.method == b"HEAD" and decision.fallback is None:
             self._pass_by(self.settings.timers.seconds(), True, b"", decision.reason)
         else:
             self._ask_origin()
@@ -281,12 +172,12 @@ class CachedExchange:
         cache = self.cache
         if cache.under_way(self.key, self.asked, self.head) is None:
             cache.counters.count("background validation")
-            if not Fetch(cache, self, decision, self._found, True, True).start_behind(self.settings.timers.seconds()):
+            if not Fetch(cache, self, decision, self.found, True, True).start_behind(self.settings.timers.seconds()):
                 cache.counters.count("background validation refused by the retry budget")
 
     def _ask_origin(self) -> None:
         """Wait for what is being fetched already, or have it fetched."""
-        cache, decision = self.cache, self._decision
+        cache, decision = self.cache, self.decision
         assert decision is not None
         now = self.settings.timers.seconds()
         if not cache.alone(self.key, self.asked, now):
@@ -295,16 +186,16 @@ class CachedExchange:
                 self._fetch = fetch
                 fetch.join(self)
                 return
-            self._begin(Fetch(cache, self, decision, self._found, True), now)
+            self._begin(Fetch(cache, self, decision, self.found, True), now)
         else:
-            self._begin(Fetch(cache, self, decision, self._found, False), now)
+            self._begin(Fetch(cache, self, decision, self.found, False), now)
 
     def alone(self) -> None:
         """What was waited for is nothing for this request: ask for it alone."""
-        decision = self._decision
+        decision = self.decision
         assert decision is not None
         self.record.note("what another request fetched may not be used for this one")
-        self._begin(Fetch(self.cache, self, decision, self._found, False), self.settings.timers.seconds())
+        self._begin(Fetch(self.cache, self, decision, self.found, False), self.settings.timers.seconds())
 
     def _begin(self, fetch: Fetch, now: float) -> None:
         self._fetch = fetch
@@ -312,26 +203,26 @@ class CachedExchange:
 
     # -- what a fetch brings ------------------------------------------------------------------------------------------
 
-    def fetched(self, stored: Stored, fetch: Fetch, new: bool) -> None:
+    def fetched(self, stored: Stored, fetch: Gathering, new: bool) -> None:
         """The fetch for this request brought a response that is whole, or confirmed the stored one."""
         self._adopt(fetch.record)
         word = self._word(stored) if new else "revalidated"
-        self._deliver(stored, word, self._forwarded(stored.status if new else 304, True, False))
+        self._deliver(stored, word, self.forwarded(stored.status if new else 304, True, False))
 
-    def collapsed(self, stored: Stored, fetch: Fetch) -> None:
+    def collapsed(self, stored: Stored) -> None:
         """The fetch for another request brought a response that this one may have too."""
         self.cache.counters.count("collapsed")
-        self._deliver(stored, "collapsed", self._forwarded(stored.status, True, True))
+        self._deliver(stored, "collapsed", self.forwarded(stored.status, True, True))
 
-    def rescued(self, stored: Stored, fetch: Fetch, why: str) -> None:
+    def rescued(self, stored: Stored, fetch: Gathering, why: str) -> None:
         """The origin fails: a stale response has to do."""
         self.cache.counters.count("stale: error")
         self._adopt(fetch.record)
         self.record.cache_detail = why
         status = fetch.record.status
-        self._deliver(stored, "error", self._forwarded(status, False, False, why))
+        self._deliver(stored, "error", self.forwarded(status, False, False, why))
 
-    def follow(self, fetch: Fetch, stored: Stored, arriving: Arriving, joined: bool) -> None:
+    def follow(self, fetch: Gathering, stored: Stored, arriving: Arriving, joined: bool) -> None:
         """The response began to arrive."""
         self._fetch = fetch
         if joined:
@@ -340,7 +231,7 @@ class CachedExchange:
         else:
             self._adopt(fetch.record)
             word = self._word(stored)
-        status = self._forwarded(stored.status, arriving.storing, joined)
+        status = self.forwarded(stored.status, arriving.storing, joined)
         self._deliver(stored, word, status, arriving)
 
     def through(self, response: tuple[int, bytes, Fields], framing: Framing, last: bool, why: str) -> None:
@@ -350,8 +241,8 @@ class CachedExchange:
         record.status = status
         record.cache = "miss"
         record.cache_detail = why
-        self._count_miss()
-        said = self._forwarded(status, not why, False, why)
+        self.count_miss()
+        said = self.forwarded(status, not why, False, why)
         if said:
             fields = [*fields, (b"Cache-Status", said)]
         self.front.send_head(status, reason, fields, framing, last)
@@ -382,7 +273,7 @@ class CachedExchange:
     def failed(self, status: int, reason: bytes, fields: Fields, body: bytes, record: ExchangeRecord) -> None:
         """No response came, and there is no stale one: say what the exchange says."""
         self._adopt(record)
-        self._count_miss()
+        self.count_miss()
         mine = self.record
         mine.cache = "miss"
         mine.status = status
@@ -410,98 +301,39 @@ class CachedExchange:
             mine.note(decision)
 
     def _word(self, stored: Stored) -> str:
-        decision = self._decision
-        self._count_miss()
+        decision = self.decision
+        self.count_miss()
         return "miss" if decision is None or decision.stored is None else "updated"
 
-    def _count_miss(self) -> None:
-        decision = self._decision
+    def count_miss(self) -> None:
+        decision = self.decision
         self.cache.counters.count(f"miss: {decision.reason}" if decision is not None else "miss")
 
-    def _forwarded(self, status: int, stored: bool, collapsed: bool, detail: str = "") -> bytes:
-        decision = self._decision
+    def forwarded(self, status: int, stored: bool, collapsed: bool, detail: str = "") -> bytes:
+        decision = self.decision
         why = "uri-miss" if decision is None or not decision.reason else decision.reason
         if not self.cache.label:
             return b""
         return cache_status.forwarded(self.cache.policy.name, why, status, stored, collapsed, detail)
-
-    # -- sending ------------------------------------------------------------------------------------------------------
-
-    def _deliver(self, stored: Stored, word: str, said: bytes, arriving: Arriving | None = None) -> None:
-        """Send what a stored response, or one that arrives, answers."""
-        record, front = self.record, self.front
-        source: BodySource | None = arriving
-        if source is None:
-            try:
-                source = _source(stored)
-            except StoreError as error:
-                self._lost(stored, str(error))
-                return
-        end = source.end
-        sized = arriving is None or not stored.flags & UNSIZED
-        pieces: Sequence[bytes | tuple[int, int]]
-        status, reason, lines = stored.status, stored.reason, stored.lines
-        if arriving is not None and not sized:
-            length = TO_THE_END
-            pieces = () if self.head.method == b"HEAD" else ((0, TO_THE_END),)
-        else:
-            whole = stored if end < 0 or not stored.flags & UNSIZED else _sized(stored, end)
-            made = answer(self.asked, self.head, whole, self.cache.secret)
-            status, reason, lines, length, pieces = made.status, made.reason, made.lines, made.length, made.pieces
-        wall = self.cache.wall()
-        age = max(0, int(stored.age + max(0.0, wall - stored.arrived)))
-        lines = b"%bAge: %d\r\n" % (lines, age)
-        if said:
-            lines = b"%bCache-Status: %b\r\n" % (lines, said)
-        record.cache = word
-        record.status = status
-        if length == TO_THE_END:
-            front.send_head(status, reason, parsed_lines(lines), CHUNKED_BODY if pieces else NO_BODY, False)
-        elif not pieces:
-            front.send_lines(status, reason, lines, NO_BODY, b"")
-        else:
-            front.send_lines(status, reason, lines, Framing(LENGTH, length), b"")
-        self._delivery = delivery = Delivery(front, source, pieces, self)
-        if arriving is not None:
-            arriving.join(delivery)
-        if self._paused:
-            delivery.pause()
-        delivery.go()
 
     def _lost(self, stored: Stored, reason: str) -> None:
         """The body is not there any more: as if nothing were."""
         self.record.note(f"a stored response is lost: {reason}")
         self.cache.counters.count("lost")
         self.cache.store.drop(self.key, stored)
-        decision = self._decision
+        decision = self.decision
         if decision is not None:
-            self._decision = Decision(MISS, None, decision.reason or "uri-miss")
-        self._found = [other for other in self._found if other is not stored]
-        lost = self._decision or Decision(MISS, None, "uri-miss")
-        self._begin(Fetch(self.cache, self, lost, self._found, False), self._now())
+            self.decision = Decision(MISS, None, decision.reason or "uri-miss")
+        self.found = [other for other in self.found if other is not stored]
+        lost = self.decision or Decision(MISS, None, "uri-miss")
+        self._begin(Fetch(self.cache, self, lost, self.found, False), self._now())
 
-    def sent(self, size: int) -> None:
-        """So many bytes went to the client."""
-        self.record.bytes_out += size
-
-    def delivered(self) -> None:
-        """The response is complete."""
-        record = self.record
-        if record.cache in ("hit", "stale", "revalidated", "collapsed", "error"):
-            self.cache.counters.save(record.bytes_out)
-        self._done = True
-        self._fetch = self._delivery = None
-        self._log(Termination.DONE, "")
-        self.front.finish([])
-
-    def undeliverable(self, reason: str) -> None:
-        """The rest of the body cannot be had: the client must notice."""
-        fetch = self._fetch
-        self._done = True
-        self._fetch = self._delivery = None
-        ended = fetch.record.termination if fetch is not None else None
-        self._log(ended if ended not in (None, Termination.DONE) else Termination.STORE_FAILED, reason)
-        self.front.abort()
+    def _refuse(self) -> None:
+        """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
+        self.cache.counters.count("refused")
+        self.record.cache = "miss"
+        made = failed(Termination.NOT_CACHED, self.settings)
+        self.answer_self(made.status, made.reason, made.fields, made.body, Termination.NOT_CACHED)
 
     # -- the client ---------------------------------------------------------------------------------------------------
 
@@ -536,121 +368,3 @@ class CachedExchange:
                 self._adopt(fetch.record)
                 self.record.bytes_out = fetch.record.bytes_out
         self._log(termination, reason)
-
-    # -- past the cache -----------------------------------------------------------------------------------------------
-
-    def _pass_by(self, now: float, complete: bool, body: bytes, why: str) -> None:
-        """Serve it as if there were no cache, but see what its response means for what is stored."""
-        cache, record = self.cache, self.record
-        decision = self._decision
-        if decision is None:
-            record.cache = "bypass"
-            record.cache_detail = why
-            cache.counters.count("bypass")
-        else:
-            record.cache = "miss"
-            self._count_miss()
-        observed = Observed(self.front, partial(self._seen, why))
-        exchange = self._exchange(complete, body if complete else b"", observed)
-        observed.exchange = exchange
-        self._done = True
-        exchange.start(now, self.plan)
-        if body and not complete:
-            exchange.request_body(body)
-
-    def _exchange(self, complete: bool, body: bytes, front: Front) -> Exchange:
-        settings = self.settings
-        exchange = Exchange(settings, front, self.head, self.peer, self.record, self._begun, complete, body)
-        self.front.drive(exchange)
-        return exchange
-
-    def _seen(self, why: str, status: int, reason: bytes, fields: Fields) -> bytes:
-        """The response to a request that went past the cache (RFC 9111 sections 4.3.5 and 4.4)."""
-        cache, head = self.cache, self.head
-        scheme = self.peer.scheme
-        keys = cache.keys(scheme)
-        cache.invalidate([keys.normal(uri) for uri in invalidated(head, status, fields, scheme)])
-        if head.method == b"HEAD" and self._decision is not None:
-            self._freshen_by_head(PlainResponse(status, fields, reason))
-        if self._decision is not None:
-            return self._forwarded(status, False, False)
-        if not cache.label:
-            return b""
-        return cache_status.forwarded(
-            cache.policy.name, "method" if why == "method" else "bypass", status, detail="" if why == "method" else why
-        )
-
-    def _freshen_by_head(self, response: PlainResponse) -> None:
-        cache = self.cache
-        now = cache.wall()
-        old, new = freshened_by_head(
-            self.asked, self.head, self._found, response, response.fields, cache.policy,
-            asked_at=now, now=now, serial=cache.store.serial,
-        )  # fmt: skip
-        if old is not None and new is None:
-            cache.store.drop(self.key, old)
-        elif new is not None:
-            cache.store.put(self.key, new)
-
-    # -- the end ------------------------------------------------------------------------------------------------------
-
-    def _refuse(self) -> None:
-        """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
-        self.cache.counters.count("refused")
-        self.record.cache = "miss"
-        made = failed(Termination.NOT_CACHED, self.settings)
-        self.answer_self(made.status, made.reason, made.fields, made.body, Termination.NOT_CACHED)
-
-    def answer_self(self, status: int, reason: bytes, fields: Fields, body: bytes, termination: Termination) -> None:
-        """An answer of our own."""
-        record = self.record
-        head_only = self.head.method == b"HEAD"
-        record.status = status
-        record.bytes_out = 0 if head_only else len(body)
-        self._done = True
-        self._log(termination, "")
-        self.front.send_head(status, reason, fields, NO_BODY if head_only else Framing(LENGTH, len(body)), False)
-        if not head_only:
-            self.front.send_body(body)
-        self.front.finish([])
-
-    def _log(self, termination: Termination, reason: str) -> None:
-        record = self.record
-        if record.end(termination, self._now() - self._begun, reason):
-            self.front.ended(record)
-
-    def _now(self) -> float:
-        return self.settings.timers.seconds()
-
-
-class Reading:
-    """A stored body that is read by one delivery, as a :class:`~balancer.http.delivery.BodySource`."""
-
-    __slots__ = ("_reader", "end")
-
-    def __init__(self, reader: BodyReader, size: int) -> None:
-        self._reader = reader
-        self.end = size
-
-    def read(self, offset: int, size: int) -> object:
-        """A part of it."""
-        return self._reader.read(offset, size)
-
-    def moved_on(self) -> None:
-        """Nobody waits for that."""
-
-    def leave(self, delivery: Delivery) -> None:
-        """It is read no more."""
-        self._reader.close()
-
-
-def _source(stored: Stored) -> BodySource:
-    body = stored.body
-    return Bytes(body) if isinstance(body, bytes) else Reading(body.open(), body.size)
-
-
-def _sized(stored: Stored, size: int) -> Stored:
-    """With the Content-Length that nobody knew when it began to be stored."""
-    copy = stored.with_body(stored.body)
-    copy.lines = b"%bContent-Length: %d\r\n" % (stored.lines, size)
-    return copy

@@ -18,10 +18,10 @@ from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.answers import refused
 from balancer.http.bulk import Sink, Source
-from balancer.http.cached import begin
 from balancer.http.closing import Closing
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
+from balancer.http.hits import begin
 from balancer.http.messages import new_record, refused_record
 from balancer.http.plans import Reply
 from balancer.http1.heads import CHUNKED, EndOfMessage, Fields, Framing, RequestHead

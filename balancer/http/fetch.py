@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import ITransport
 
-from balancer.cache.asked import Asked
 from balancer.cache.messages import PlainResponse
 from balancer.cache.partial import combined
-from balancer.cache.reuse import HIT, MISS, STALE, Decision, decide, usable_on_error
+from balancer.cache.reuse import MISS, Decision
 from balancer.cache.stored import UNSIZED, BodyReader, Stored
 from balancer.cache.storing import Judgement, judge
 from balancer.cache.validation import fetching, freshened, validating
-from balancer.cache.vary import nominate
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import StoreError
@@ -27,6 +25,7 @@ from balancer.http.arriving import Arriving
 from balancer.http.bulk import Sink
 from balancer.http.exchange import Exchange
 from balancer.http.front import Driven
+from balancer.http.gathering import AGAIN, FRESH, IGNORED, OURS, OVER, SPREADING, STARTED, THROUGH, Gathering
 from balancer.http.messages import new_record
 from balancer.http.plans import Reply
 from balancer.http1.framing import request_fields
@@ -43,32 +42,16 @@ ERRORS = frozenset({500, 502, 503, 504})
 PART = 8 * 2**20
 """Bytes of the largest partial response that is kept to be combined with others: segments of videos have less."""
 
-STARTED, SPREADING, THROUGH, FRESH, AGAIN, IGNORED, OURS, OVER = range(8)
-"""Where it stands: no final head came; the response is stored, or goes to several; it goes to the one who asked; it
-was a 304 to what is stored; a 304 to nothing; nobody wants it; it is the balancer's own answer to a failure; over."""
-_NAMES = ("started", "spreading", "through", "fresh", "again", "ignored", "ours", "over")
 
-
-class Fetch:
-    """See the module.
-
-    :param leader: who asked; in the background whose request is repeated.
-    :param decision: why the origin is asked, and what is validated or may be sent if it fails.
-    :param found: what is stored under the key.
-    :param shared: others may join it.
-    :param background: nobody waits for it.
-    :ivar key: what it is for.
-    """
+class Fetch(Gathering):
+    """See the module; what it is made with is said at :class:`~balancer.http.gathering.Gathering`."""
 
     __slots__ = (
-        "_again", "_arriving", "_asked", "_background", "_body", "_budgeted", "_cache", "_client", "_content",
-        "_decision", "_exchange", "_found", "_framing", "_guess", "_head", "_leader", "_part", "_part_size", "_peer",
-        "_plan", "_port", "_ranged", "_response", "_sent", "_serial", "_settings", "_shared", "_spoiled", "_state",
-        "_stored", "_through", "_waiting", "can_tunnel", "key", "record", "speaks_interim", "timer",
+        "_again", "_body", "_budgeted", "_client", "_content", "_exchange", "_part", "_part_size", "_peer", "_plan",
+        "_port", "_response", "_sent", "_serial", "can_tunnel", "speaks_interim", "timer",
     )  # fmt: skip
 
     _exchange: Exchange
-    record: ExchangeRecord
 
     def __init__(
         self,
@@ -79,97 +62,22 @@ class Fetch:
         shared: bool,
         background: bool = False,
     ) -> None:
+        super().__init__(cache, leader, decision, found, shared, background)
         self.speaks_interim = self.can_tunnel = False
-        self.key = leader.key
         self.timer = Timer(leader.settings.timers, nothing)
-        self._cache = cache
-        self._decision = decision
-        self._found = found
-        self._shared = shared
-        self._background = background
-        self._leader: CachedExchange | None = None if background else leader
-        self._waiting: list[CachedExchange] = [] if background else [leader]
-        self._through: CachedExchange | None = None
-        self._asked: Asked = leader.asked
-        self._head: RequestHead = leader.head
         self._content = leader.content
         self._plan = leader.plan
         self._peer = leader.peer
         self._port = leader.port
-        self._settings = leader.settings
         self._client = leader.front.client()
-        self._ranged = leader.asked.ranged and decision.stored is None and not background
-        self._guess = self._nominated(leader.head)
-        self._state = STARTED
-        self._stored: Stored | None = None  # the response, once its head came, if others may have it
-        self._arriving: Arriving | None = None
         self._response: tuple[int, bytes, Fields] = (0, b"", [])
-        self._framing: Framing | None = None
-        self._body: list[bytes] = []  # of an answer of our own
+        self._body: list[bytes] = []  # of an answer of our own, or of a part
         self._part: Stored | None = None  # a 206 to be kept
         self._part_size = 0
         self._sent = 0.0
         self._serial = 0
         self._budgeted = False
         self._again = False
-        self._spoiled = False
-
-    def __repr__(self) -> str:
-        return f"<Fetch {_NAMES[self._state]} {self._head.target!r} followers={self.followers}>"
-
-    # -- who waits ----------------------------------------------------------------------------------------------------
-
-    @property
-    def followers(self) -> int:
-        """Clients that wait for it or are being served from it."""
-        return len(self._waiting) + (self._arriving.readers if self._arriving is not None else 0)
-
-    def may_answer(self, asked: Asked, head: RequestHead) -> bool:
-        """Whether such a request may join it."""
-        if self._ranged and head.get(b"range") != self._head.get(b"range"):
-            return False
-        if self._state == STARTED:
-            return self._nominated(head) == self._guess
-        arriving = self._arriving
-        return self._state == SPREADING and arriving is not None and arriving.whole and self._usable(asked, head)
-
-    def join(self, follower: "CachedExchange") -> None:
-        """One more."""
-        if self._state == STARTED:
-            self._waiting.append(follower)
-        else:
-            assert self._stored is not None and self._arriving is not None
-            follower.follow(self, self._stored, self._arriving, True)
-
-    def left(self, follower: "CachedExchange", termination: Termination, reason: str) -> None:
-        """A client is gone (its delivery has left already)."""
-        if follower is self._through:
-            self._through = None
-            self._give_up(termination, reason)
-            return
-        if follower in self._waiting:
-            self._waiting.remove(follower)
-        if follower is self._leader:
-            self._leader = None
-        if self._state == STARTED and not self._waiting and not self._background:
-            self._give_up(termination, reason)
-        elif self._state == SPREADING:
-            self._give_up_if_useless()
-
-    def spoil(self) -> None:
-        """What it brings is outdated already: those who wait may have it, nobody later."""
-        self._spoiled = True
-
-    def _nominated(self, head: RequestHead) -> bytes | None:
-        """What this request says of what the responses stored by now vary by."""
-        return nominate(self._found[0].get_all(b"vary"), head) if self._found else b""
-
-    def _usable(self, asked: Asked, head: RequestHead) -> bool:
-        """Whether the response may be used for a request that was not the one it answers (RFC 9111 section 4)."""
-        stored = self._stored
-        if stored is None:
-            return False
-        return decide(asked, head, (stored,), self._cache.policy, self._cache.wall(), 1.0).kind in (HIT, STALE)
 
     # -- the request --------------------------------------------------------------------------------------------------
 
@@ -207,7 +115,6 @@ class Fetch:
 
     def send_head(self, status: int, reason: bytes, fields: Fields, framing: Framing, last: bool) -> None:
         """The final head, of the origin or of our own."""
-        self._framing = framing
         self._response = (status, reason, fields)
         if not self._exchange.answered:
             self._state = OURS
@@ -220,12 +127,13 @@ class Fetch:
             self._pass_through(judgement)
             if self._through is not None:
                 self._through.through(self._response, framing, last, judgement.reason)
+            else:
+                self._give_up(Termination.CLIENT_LEFT, "nobody waits for what may not be stored")
             return
         self._spread(stored, framing)
 
     def send_whole(self, reply: Reply, body: bytes) -> None:
         """A whole response."""
-        self._framing = reply.framing
         self._response = (reply.status, reply.reason, list(reply.fields))
         judgement = self._judged(*self._response)
         if judgement is None:
@@ -241,7 +149,6 @@ class Fetch:
         self._over()
         if not self._spoiled and len(body) <= self._cache.policy.max_object:
             self._keep(stored)
-        self._cache.stored(self.key)
         self._hand_out(stored, True)
 
     def _judged(self, status: int, reason: bytes, fields: Fields) -> Judgement | None:
@@ -260,6 +167,8 @@ class Fetch:
         )
         if judgement.stored is None:
             cache.counters.count(f"not stored: {judgement.reason}")
+            if decision.stored is not None and status < 500:
+                cache.store.drop(self.key, decision.stored)  # the origin has something else there by now
         return judgement
 
     def _freshen(self, response: PlainResponse, now: float) -> None:
@@ -298,7 +207,7 @@ class Fetch:
         )
         if size >= 0:
             self._stored = stored = stored.with_body(Coming(size))
-        cache.stored(self.key)
+        self._mark(stored)
         leader, waiting = self._leader, self._waiting
         self._waiting = []
         for follower in waiting:
@@ -325,22 +234,6 @@ class Fetch:
         others = [variant for variant in self._found if variant.nominated != stored.nominated]
         for variant in others[max(cache.policy.max_variants - 1, 0) :]:
             cache.store.drop(self.key, variant)
-
-    def _hand_out(self, stored: Stored, fetched: bool) -> None:
-        """It is whole: everybody who may have it gets it."""
-        self._stored = stored
-        leader, waiting = self._leader, self._waiting
-        self._waiting = []
-        if stored.lifetime <= stored.age and not stored.while_revalidate:
-            cache = self._cache
-            cache.pass_by(self.key, self._settings.timers.seconds(), cache.policy.uncacheable)
-        for follower in waiting:
-            if follower is leader:
-                follower.fetched(stored, self, fetched)
-            elif self._usable(follower.asked, follower.head):
-                follower.collapsed(stored, self)
-            else:
-                follower.alone()
 
     # -- a response for one --------------------------------------------------------------------------------------------
 
@@ -489,29 +382,6 @@ class Fetch:
                 follower.failed(status, reason, fields, b"".join(self._body), self.record)
             else:
                 follower.alone()
-
-    def _send_stale(self, now: float, why: str) -> bool:
-        """To those who may have a stale response; whether nobody is left then (in the background nobody was)."""
-        cache, stored = self._cache, self._decision.fallback
-        if stored is None:
-            return False
-        left: list[CachedExchange] = []
-        waiting, self._waiting = self._waiting, []
-        for follower in waiting:
-            if usable_on_error(follower.asked, stored, now, cache.policy) and self._fits(follower, stored):
-                follower.rescued(stored, self, why)
-            else:
-                left.append(follower)
-        self._waiting = left
-        return not left
-
-    def _fits(self, follower: "CachedExchange", stored: Stored) -> bool:
-        return follower is self._leader or nominate(stored.get_all(b"vary"), follower.head) == stored.nominated
-
-    def _give_up_if_useless(self) -> None:
-        arriving = self._arriving
-        if self._state == SPREADING and arriving is not None and not arriving.readers and not arriving.storing:
-            self._give_up(Termination.CLIENT_LEFT, "nobody is left who wants it, and it is not stored")
 
     def _give_up(self, termination: Termination, reason: str) -> None:
         """Nobody wants it any more."""

@@ -22,8 +22,8 @@ from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import RequestRefused
 from balancer.http.answers import refused
-from balancer.http.cached import begin
 from balancer.http.front import Driven
+from balancer.http.hits import begin
 from balancer.http.messages import new_record, refused_record
 from balancer.http.plans import Reply
 from balancer.http.settings import HttpSettings

@@ -19,6 +19,7 @@ class Memory:
     __pydantic_config__ = {"extra": "forbid"}
 
     size: Size = 2**26
+    max_object: Size = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +153,16 @@ class CacheRuleTests(SynchronousTestCase):
         """What is said to be stored has room in the store, or in the largest tier of it."""
         small = '[store.small]\ntype = "memory"\nsize = "1MiB"\n'
         tiered = small + '[store.t]\ntype = "tiered"\nsize = 1000\nover = "small"\n'
-        large = ("cache.pages.max_object", "1048577 bytes, more than all of store")
+        large = ("cache.pages.max_object", "1048577 bytes, more than store")
         self.check(PAGES + 'store = "small"\nmax_object = 1048577\n' + small, large)
         self.check(PAGES + 'store = "t"\nmax_object = 1048577\n' + tiered, large)
         self.check(PAGES + 'store = "t"\nmax_object = 1048576\n' + tiered)
         self.check(PAGES + 'store = "small"\n' + small)  # the default was not said
+        self.check(PAGES + 'max_object = "65MiB"\n', ("cache.pages.max_object", 'more than store "memory" keeps'))
+        self.check(
+            PAGES + 'store = "small"\nmax_object = 1000\n' + small + "max_object = 999\n",
+            ("cache.pages.max_object", "(999 bytes)"),
+        )
         self.check(PAGES + 'store = "s"\nmax_object = 1\n[store.s]\ntype = "strange"\n')
 
     def test_lifetimes(self) -> None:

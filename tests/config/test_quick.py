@@ -2,7 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.config.quick import COMMAND_LINE, UPSTREAM, in_options, quick, split_listen
+from balancer.cache.policy import CachePolicy
+from balancer.config.quick import CACHE, COMMAND_LINE, UPSTREAM, in_options, quick, split_listen
+from balancer.config.rules import remarks
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.access_log import AccessLogSettings
 from balancer.core.health import CheckSettings
@@ -82,6 +84,15 @@ class QuickTests(SynchronousTestCase):
     def test_access_log(self) -> None:
         """The access log goes where it was told to."""
         self.assertEqual(quick(http=[1], to=["a:1"], access_log="-").access_log, AccessLogSettings(path="-"))
+
+    def test_cache(self) -> None:
+        """The servers' answers are kept in a cache with every default; without HTTP there is nothing to keep."""
+        made = quick(http=[1], tcp=[2], to=["a:1"], cache=True)
+        self.assertEqual((made.cache, made.upstream[UPSTREAM].cache), ({CACHE: CachePolicy()}, CACHE))
+        self.assertEqual(remarks(made), ())
+        self.assertEqual(quick(http=[1], to=["a:1"]).cache, {})
+        (problem,) = self.problems(tcp=[2], tls=[3], udp=[4], cert="c.pem", to=["a:1"], cache=True)
+        self.assertEqual((problem.key, problem.allowed), ("--cache", "together with --http or --https"))
 
     def test_mistakes(self) -> None:
         """Every mistake is told at once, by its option."""

@@ -29,6 +29,7 @@ class Memory:
     __pydantic_config__ = {"extra": "forbid"}
 
     size: Annotated[Size, Doc("Bytes.")] = 2**26
+    max_object: Annotated[Size, Doc("Bytes.")] = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,17 @@ class Disk:
     __pydantic_config__ = {"extra": "forbid"}
 
     path: Annotated[str, Doc("A directory.")]
+    size: Annotated[Size, Doc("Bytes.")] = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiered:
+    """Over another one."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    over: Annotated[str, Doc("Another store.")]
+    memory: Annotated[Memory, Doc("The memory.")] = Memory()
 
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +185,10 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual(reads(f"[store.web]\n{store}\n", "b", words).store["web"].settings, settings)
         section = reference(words).split('## `[store.NAME]` with `type = "disk"`')[1].split("\n##")[0]
         self.assertIn('On a disk. Beside "type" it has:', section)
+        words = Vocabulary(stores={"tiered": Tiered})
+        text = reference(words)
+        self.assertIn("## `[store.NAME.memory]`\n\nThe memory.\n\n| key |", text)
+        self.assertIn("\n#[store.web.memory]\n", example(words))
         self.assertIn("| `path` | a text | has to be given | A directory. |", section)
 
     def test_settings_of_stores(self) -> None:
@@ -202,6 +218,14 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(len(examples), 2)
         for text in examples:
             self.assertEqual([each.mode for each in reads(text, "udp.md", vocabulary()).listener.values()], ["udp"])
+
+    def test_cache(self) -> None:
+        """Every TOML example of docs/cache.md is read."""
+        stores = {"memory": Memory, "tiered": Tiered, "disk": Disk, **vocabulary().stores}
+        examples = re.findall(r"(?s)```toml\n(.*?)```", (ROOT / "docs" / "cache.md").read_text())
+        self.assertGreater(len(examples), 4)
+        for text in examples:
+            reads(text, "cache.md", Vocabulary(stores=stores))
 
     def test_report(self) -> None:
         """The report that docs/configuration.md shows is what such a file gives."""

@@ -8,6 +8,7 @@ from twisted.web.server import Site
 from balancer.core.termination import Termination
 from balancer.core.timeouts import ClientTimeouts
 from balancer.http.resource import ProxyResource
+from balancer.testing.caching import CacheBench
 from balancer.testing.http import Bench, Party
 from balancer.testing.transports import Wire
 
@@ -41,6 +42,38 @@ class MountedBench(Bench):
         self.wires.append(Wire(site.buildProtocol(None), client, host).open())
         self.send(client, data)
         return client
+
+
+class CachedBench(MountedBench, CacheBench):
+    """The same with a cache."""
+
+
+class CacheTests(SynchronousTestCase):
+    """A mounted balancer with a cache."""
+
+    def test_a_stored_response(self) -> None:
+        """It is sent again without a backend, with its fields, its Age and its Cache-Status, also to a condition."""
+        bench = CachedBench()
+        first = bench.client(GET)
+        bench.answer(bench.date(), b"Cache-Control: max-age=60", b'ETag: "a"', b"X-Mine: 1", body=b"hello")
+        self.assertTrue(first.received.endswith(b"\r\n\r\nhello"), first.received)
+        second = bench.client(GET)
+        for line in (b"X-Mine: 1", b"Age: 0", b"Cache-Status: balancer; hit; ttl=60", b"Content-Length: 5"):
+            self.assertEqual(second.received.count(b"\r\n%b\r\n" % line), 1, second.received)
+        self.assertTrue(second.received.endswith(b"\r\n\r\nhello"))
+        third = bench.client(GET.replace(b"\r\n\r\n", b'\r\nIf-None-Match: "a"\r\n\r\n'))
+        self.assertTrue(third.received.startswith(b"HTTP/1.1 304 "), third.received)
+        self.assertEqual(bench.asked, 0)
+        self.assertEqual([record.cache for record in bench.records], ["miss", "hit", "hit"])
+
+    def test_a_client_that_leaves(self) -> None:
+        """What it waited for goes on for those who still wait."""
+        bench = CachedBench()
+        first, second = bench.client(GET), bench.client(GET)
+        bench.reset(first)
+        bench.answer(bench.date(), b"Cache-Control: max-age=60", body=b"hello")
+        self.assertTrue(second.received.endswith(b"\r\n\r\nhello"), second.received)
+        self.assertEqual([record.termination for record in bench.records], [Termination.CLIENT_LEFT, Termination.DONE])
 
 
 class ResourceTests(SynchronousTestCase):

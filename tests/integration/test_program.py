@@ -152,7 +152,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_options_without_a_meaning_are_refused(self) -> None:
         """What ``--demo`` would not heed, or cannot read, is a message of a few lines that names the option."""
-        for options in (["--balance", "first"], ["--access-log", "-"], ["--check"], ["--http", "x"]):
+        for options in (["--balance", "first"], ["--access-log", "-"], ["--check"], ["--cache"], ["--http", "x"]):
             refused = run("--demo", *options)
             self.assertNotEqual(refused.returncode, 0)
             self.assertIn(options[0], refused.stderr)
@@ -178,6 +178,8 @@ class CheckTests(SynchronousTestCase):
                 (["--https", "0", "--cert", str(bare), "--to", "a:1"], "name its file with --key"),
                 (["--http", "8080"], "--to is missing"),
                 (["--demo", "--to", "a:1"], "--demo and --to were given"),
+                (["--tcp", "0", "--to", "a:1", "--cache"], "together with --http or --https"),
+                (["--config", "a.toml", "--cache"], "--cache goes with --to; with --config the file says it"),
                 (["--http", "localhost:80", "--to", "a:1"], "IP:PORT"),
             ):
                 refused = run(*options, cwd=directory)

@@ -1,0 +1,38 @@
+"""The keys of the stores in memory and of memory over another. Only values: nothing here keeps anything."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from typing_extensions import Doc
+
+from balancer.core.units import Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """`type = "memory"`: responses are kept in this process, and gone when it ends."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    type: Annotated[Literal["memory"], Doc("`memory`")] = "memory"
+    size: Annotated[
+        Size,
+        Doc("Bytes of memory that everything takes together: bodies, heads, keys and what is needed to find them."),
+    ] = 256 * 2**20
+    max_object: Annotated[Size, Doc("Bytes of the largest body that is kept; never more than an eighth of `size`.")] = (
+        16 * 2**20
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TieredSettings:
+    """`type = "tiered"`: memory over another store, which has everything."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    type: Annotated[Literal["tiered"], Doc("`tiered`")] = "tiered"
+    over: Annotated[str, Doc("The name of the other `[store.NAME]`, which keeps everything.")]
+    memory: Annotated[
+        MemorySettings,
+        Doc("The memory; bodies larger than its `max_object` are kept by the other store alone."),
+    ] = field(default_factory=lambda: MemorySettings(max_object=64 * 2**10))

@@ -1,0 +1,317 @@
+<<<<<<< HEAD
+"""The HTTP engine with a cache, in memory and on a virtual clock (:mod:`balancer.testing.http`)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from zope.interface import implementer
+
+from balancer.cache.policy import CachePolicy
+from balancer.cache.purges import Purge
+from balancer.cache.stored import Stored
+from balancer.errors import StoreError
+from balancer.http.cache import Cache
+from balancer.interfaces import ICacheStore, ICacheWriter
+from balancer.testing.http import EPOCH, Bench, Party
+
+
+@implementer(ICacheStore)
+class PlainStore:
+    """A store that keeps everything and does nothing by itself, for tests of what uses one.
+
+    :ivar refusing: new responses are not wanted.
+    :ivar failing: writing fails.
+    :ivar full: writers are full after each write; ``resumes`` is what lets each go on.
+    """
+
+    def __init__(self) -> None:
+        self.serial = 0
+        self.counters: Mapping[str, int] = {}
+        self.kept: dict[bytes, list[Stored]] = {}
+        self.purges: list[Purge] = []
+        self.refusing = self.failing = self.full = False
+        self.resumes: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Nothing to open."""
+
+    def stop(self) -> None:
+        """Nothing to close."""
+
+    def get(self, key: bytes) -> Sequence[Stored]:
+        """See :class:`ICacheStore`."""
+        return tuple(self.kept.get(key, ()))
+
+    def begin(self, key: bytes, stored: Stored, size: int, resume: Callable[[], None]) -> ICacheWriter | None:
+        """See :class:`ICacheStore`."""
+        writer: Any = None if self.refusing else _Writer(self, key, stored)
+        self.resumes.append(resume)
+        return writer  # type: ignore[no-any-return]  # a class that implements it
+
+    def put(self, key: bytes, stored: Stored) -> None:
+        """See :class:`ICacheStore`."""
+        self.kept[key] = [stored, *(old for old in self.kept.get(key, ()) if old.nominated != stored.nominated)]
+
+    def drop(self, key: bytes, stored: Stored) -> None:
+        """See :class:`ICacheStore`."""
+        self.kept[key] = [old for old in self.kept.get(key, ()) if old is not stored]
+
+    def remove(self, uri: bytes, soft: bool) -> int:
+        """See :class:`ICacheStore`; hard whatever is asked."""
+        keys = [key for key in self.kept if key.partition(b"\n")[0] == uri]
+        return sum(len(self.kept.pop(key)) for key in keys)
+
+    def purge(self, purge: Purge) -> None:
+        """Only remembered."""
+        self.purges.append(purge)
+        self.serial += 1
+
+
+@implementer(ICacheWriter)
+class _Writer:
+    def __init__(self, store: PlainStore, key: bytes, stored: Stored) -> None:
+        self._store = store
+        self._key = key
+        self._stored = stored
+        self.body = _Body(bytearray())
+
+    def write(self, data: bytes) -> bool:
+        if self._store.failing:
+            raise StoreError("no room")
+        self.body.data.extend(data)
+        return not self._store.full
+
+    def commit(self) -> None:
+        self._store.put(self._key, self._stored.with_body(bytes(self.body.data)))
+
+    def abort(self) -> None:
+        """Nothing was kept."""
+
+
+class _Body:
+    def __init__(self, data: bytearray) -> None:
+        self.data = data
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    @property
+    def file(self) -> None:
+        return None
+
+    def open(self) -> "_Body":
+        return self
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self.data[offset : offset + size])
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class CacheBench(Bench):
+    """A listener whose upstream ``web`` has a cache.
+
+    :param store: a :class:`PlainStore` where none is given.
+    """
+
+    def __init__(self, backends: Any = 1, *, cache: CachePolicy | None = None, store: Any = None, **more: Any) -> None:
+        self.store = PlainStore() if store is None else store
+        self.chance = Random(1)
+        self.cache = Cache("pages", cache or CachePolicy(), self.store, self.wall, self.chance)
+        super().__init__(
+            backends, caches={"pages": self.cache}, upstream_caches={"web": "pages"}, wall=self.wall, **more
+        )
+        self._accepted = 0
+        self._idle: list[Party] = []
+        self._skew = 0.0
+
+    def wall(self) -> float:
+        """The wall clock."""
+        return float(EPOCH + self.reactor.seconds() + self._skew)
+
+    def set_clock(self, seconds: float) -> None:
+        """Move the wall clock alone."""
+        self._skew += seconds
+
+    def get(self, path: bytes = b"/", *fields: bytes, method: bytes = b"GET", client: Party | None = None) -> Party:
+        """A client's request (on a connection of its own, where none is given)."""
+        lines = b"".join(b"%b\r\n" % field for field in (b"Host: test", *fields))
+        data = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path, lines)
+        if client is None:
+            return self.client(data)
+        client.received = b""
+        self.send(client, data)
+        return client
+
+    def origin(self) -> Party:
+        """The backend's connection with the request that came last, of which there must be one; what it received is
+        there to be looked at."""
+        for party in self._idle:
+            if party.received:
+                return party
+        while self._accepted < len(self.connects):
+            party = self.accept(self._accepted)
+            self._accepted += 1
+            self._idle.append(party)
+            if party.received:
+                return party
+        raise AssertionError("no request came to a backend")
+
+    @property
+    def asked(self) -> int:
+        """Requests that wait at backends, or on the way to them."""
+        while self._accepted < len(self.connects):
+            self._idle.append(self.accept(self._accepted))
+            self._accepted += 1
+        return sum(bool(party.received) for party in self._idle)
+
+    def answer(self, *fields: bytes, body: bytes = b"", status: bytes = b"200 OK", sized: bool = True) -> bytes:
+        """The backend answers; the request it had."""
+        party = self.origin()
+        request, party.received = party.received, b""
+        lines = b"".join(b"%b\r\n" % field for field in fields)
+        length = b"Content-Length: %d\r\n" % len(body) if sized else b""
+        self.send(party, b"HTTP/1.1 %b\r\n%b%b\r\n%b" % (status, lines, length, body))
+        return request
+
+    def date(self, ago: float = 0.0) -> bytes:
+        """A Date field."""
+        from email.utils import formatdate
+
+        return b"Date: " + formatdate(self.wall() - ago, usegmt=True).encode("ascii")
+=======
+"""A cache with an origin that answers as a test says, for tests of what an RFC requires.
+
+Fields are written as they stand in messages: ``"Cache-Control: max-age=60"``. It never tests anything itself.
+"""
+
+from collections.abc import Sequence
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from balancer.cache.cached import Asking, HttpCache, Reply
+from balancer.cache.messages import PlainRequest, PlainResponse
+from balancer.cache.policy import CachePolicy
+from balancer.cache.stored import Fields
+from balancer.testing.plain_store import PlainStore
+
+if TYPE_CHECKING:
+    from unittest import TestCase
+else:
+    TestCase = object  # a mixin: pytest must not collect it
+
+NOON = 1795521600.0
+"""Tue, 24 Nov 2026 12:00:00 GMT."""
+
+BODY = b"0123456789" * 100
+"""What the origin has, where a test says nothing else."""
+
+
+def date(seconds: float = 0.0) -> str:
+    """So many seconds after noon, as an HTTP-date."""
+    return formatdate(NOON + seconds, usegmt=True)
+
+
+def fields(lines: Sequence[str]) -> Fields:
+    """Field lines as pairs."""
+    pairs = [line.partition(":") for line in lines]
+    return [(name.encode("latin-1"), value.strip().encode("latin-1")) for name, _, value in pairs]
+
+
+class CacheCase(TestCase):
+    """Time starts at noon and stands still but for :meth:`wait`.
+
+    :ivar policy: the cache's settings.
+    :ivar conditions: whether the origin heeds conditions.
+    :ivar sent: the fields of each request that reached the origin in the last exchange.
+    """
+
+    policy = CachePolicy()
+
+    def setUp(self) -> None:
+        """An empty cache; an origin whose answers are fresh for a minute."""
+        super().setUp()
+        self.now = NOON
+        self.store = PlainStore()
+        self.cache = HttpCache(self.policy, self.store)
+        self.sent: list[Fields] = []
+        self.conditions = True
+        self.origin("Cache-Control: max-age=60")
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    def origin(
+        self, *lines: str, status: int = 200, body: bytes = BODY, dated: bool = True, delay: float = 0.0
+    ) -> None:
+        """What the origin answers from now on: these fields, and a Date. To a condition that names its ETag, or no
+        earlier date than its Last-Modified, it answers 304.
+
+        :param delay: seconds that an answer takes.
+        """
+        self._lines = fields(lines)
+        self._status = status
+        self._body = body
+        self._dated = dated
+        self._delay = delay
+
+    def ask(
+        self,
+        *lines: str,
+        method: bytes = b"GET",
+        path: bytes = b"/",
+        host: bytes = b"example.org",
+        query: bytes | None = None,
+        content: bytes = b"",
+        chance: float = 0.0,
+    ) -> Reply:
+        """The whole of one exchange."""
+        self.sent = []
+        request = PlainRequest(method, host, path, query, fields(lines))
+        asking = self.cache.ask(request, self.now, chance, content)
+        self.asking: Asking = asking
+        reply = self.cache.answer(asking, self.now)
+        while reply is None:
+            response, body = self._answered(asking.fields, method)
+            reply = self.cache.received(asking, response, body, self.now)
+            self.assertLess(len(self.sent), 3, "it asks for ever")
+        return reply
+
+    def hit(self, *lines: str, method: bytes = b"GET", path: bytes = b"/", query: bytes | None = None) -> bool:
+        """Whether such a request is answered without the origin."""
+        self.ask(*lines, method=method, path=path, query=query)
+        return not self.sent
+
+    def stored(self, *lines: str, status: int = 200, request: Sequence[str] = (), method: bytes = b"GET") -> bool:
+        """Whether such a response to such a request answers the same as a GET a second later."""
+        self.setUp()
+        self.origin(*lines, status=status)
+        self.ask(*request, method=method)
+        self.wait(1)
+        return self.hit(*request)
+
+    def broken(self, *lines: str) -> Reply | None:
+        """What is sent if the origin cannot be reached: from the store before asking it, or after."""
+        asking = self.cache.ask(PlainRequest(b"GET", b"example.org", b"/", None, fields(lines)), self.now)
+        return self.cache.answer(asking, self.now) or self.cache.failed(asking, self.now)
+
+    def _answered(self, sent: Fields, method: bytes) -> tuple[PlainResponse, bytes]:
+        self.sent.append(sent)
+        self.now += self._delay
+        given = [*self._lines]
+        if self._dated and not any(name.lower() == b"date" for name, _ in given):
+            given.append((b"Date", date(self.now - NOON).encode("ascii")))
+        has = {name.lower(): value for name, value in given}
+        asked = {name.lower(): value for name, value in sent}
+        if b"if-none-match" in asked:
+            same = b"etag" in has and has[b"etag"] in asked[b"if-none-match"].split(b", ")
+        else:
+            same = b"last-modified" in has and asked.get(b"if-modified-since") == has[b"last-modified"]
+        if same and self._status == 200 and self.conditions:
+            return PlainResponse(304, given), b""
+        return PlainResponse(self._status, given), b"" if method == b"HEAD" else self._body
+>>>>>>> c5-b

@@ -36,6 +36,29 @@ ERRORS: Final = frozenset({500, 502, 503, 504})
 """Statuses that say of an origin that it fails (RFC 5861 section 4)."""
 
 
+def content(stored: Stored) -> bytes:
+    """The whole body of a stored response.
+
+    :raises TypeError: it is where reading takes time.
+    :raises balancer.errors.StoreError: it cannot be read any more.
+    """
+    if isinstance(stored.body, bytes):
+        return stored.body
+    reader = stored.body.open()
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while size < stored.body.size:
+            data = reader.read(size, stored.body.size - size)
+            if not isinstance(data, bytes):
+                raise TypeError(f"{stored.body!r} does not answer at once")
+            pieces.append(data)
+            size += len(data)
+    finally:
+        reader.close()
+    return b"".join(pieces)
+
+
 class Asking:
     """One request and what is done about it.
 
@@ -115,7 +138,7 @@ class Reply:
 class HttpCache:
     """See the module.
 
-    :param store: keeps the responses; one that answers at once, with bodies in memory.
+    :param store: keeps the responses; one that answers at once, as the one in memory does.
     :param scheme: that of the requests' URIs.
     :param name: tells this cache's responses from those of others in the same store.
     """
@@ -236,9 +259,11 @@ class HttpCache:
             return judgement
         if len(body) > self.policy.max_object:
             return Judgement(None, "too large")
+        if new.parts is not None and new.parts[0][1] - new.parts[0][0] != len(body):
+            return Judgement(None, "incomplete")
         new = new.with_body(body)
         for old in asking.variants if new.parts is not None else ():
-            both = partial.combined(old, old.body, new, body) if isinstance(old.body, bytes) else None
+            both = partial.combined(old, content(old), new, body) if old.parts is not None else None
             if both is not None:
                 new = both[0].with_body(both[1])
                 break
@@ -269,12 +294,9 @@ class HttpCache:
 
     def _reply(self, asking: Asking, stored: Stored, now: float, told: bytes) -> Reply:
         """A stored response as it is sent."""
-        body = stored.body
-        if not isinstance(body, bytes):
-            raise TypeError(f"{self._store!r} has not its bodies in memory")
         added = [(b"Age", b"%d" % current_age(stored, now)), (b"Cache-Status", told)]
         given = answer(asking.asked, asking.request, stored, self._secret)
-        return self._written(given, body, added, Judgement(None))
+        return self._written(given, content(stored) if given.pieces else b"", added, Judgement(None))
 
     def _written(self, given: Answer, body: bytes, added: Fields, judgement: Judgement) -> Reply:
         sent = b"".join([piece if isinstance(piece, bytes) else body[piece[0] : piece[1]] for piece in given.pieces])

@@ -7,7 +7,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.policy import CachePolicy
-from balancer.testing.caching import BODY, CacheCase, date
+from balancer.testing.cache_case import BODY, CacheCase, date
 
 OLD = f"Last-Modified: {date(-10000)}"
 """Fresh for 1000 seconds by the heuristic."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.cached import HttpCache
 from balancer.cache.policy import CachePolicy
-from balancer.testing.caching import NOON, CacheCase, date
+from balancer.testing.cache_case import NOON, CacheCase, date
 
 STALE = ["no-cache", "must-revalidate", "proxy-revalidate", "s-maxage=60"]
 """Directives that forbid a stale response."""

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.messages import PlainRequest, PlainResponse
-from balancer.testing.caching import BODY, CacheCase, date, fields
+from balancer.testing.cache_case import BODY, CacheCase, date, fields
 
 MODIFIED = f"Last-Modified: {date(-5000)}"
 

@@ -108,7 +108,7 @@ def freshened_by_head(
     :returns: the stored response it is about and the same with the new fields; ``(old, None)`` where the old one is not
         to be used any more; ``(None, None)`` where nothing stored is touched. The arguments are :func:`freshened`'s.
     """
-    stored = select(request, variants, now)
+    stored = select(asked, request, variants, now)
     if stored is None or response.status != 200 or not asked.may_store or stored.status not in (200, 206):
         return None, None
     if not _same(stored, response):

@@ -105,10 +105,11 @@ class SelectTests(SynchronousTestCase):
         """Of several the one with the latest Date, wherever it stands (section 4.1); of equals the first."""
         old, new, same, none = (kept(lines=line) for line in (dated(-9), dated(-5), dated(-5), b""))
         request = asking()
-        self.assertIs(select(request, [old, new], NOW), new)
-        self.assertIs(select(request, [new, old, none], NOW), new)
-        self.assertIs(select(request, [same, old, new], NOW), same)
-        self.assertIs(select(request, [none, kept(lines=b"Date: x\r\n")], NOW), none)
+        asked = Asked(request, POLICY)
+        self.assertIs(select(asked, request, [old, new], NOW), new)
+        self.assertIs(select(asked, request, [new, old, none], NOW), new)
+        self.assertIs(select(asked, request, [same, old, new], NOW), same)
+        self.assertIs(select(asked, request, [none, kept(lines=b"Date: x\r\n")], NOW), none)
 
     def test_latest_is_stale(self) -> None:
         """An older response is not sent because the latest is stale."""

@@ -132,6 +132,8 @@ def decide(
         decision.background = early(chosen, now, policy.jitter, chance)
     elif unmet or resident < 0.0 or not _sent_stale(decision, chosen, age, asked.max_stale, policy.jitter * chance):
         _ask_origin(decision, chosen, asked, "request" if is_fresh else "stale", unmet, now, policy)
+    # What a request forbids to store, a validation on its behalf could not freshen.
+    decision.background = decision.background and asked.may_store
     return decision
 
 

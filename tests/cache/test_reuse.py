@@ -248,6 +248,11 @@ class StaleWhileRevalidateTests(SynchronousTestCase):
         self.assertEqual((decision.reason, decision.detail), ("", "stale-while-revalidate"))
         self.assertIs(decided(stored, after=70.0).kind, VALIDATE)
 
+    def test_request_forbids_to_store(self) -> None:
+        """A request whose response may not be stored gets it and has nothing validated."""
+        decision = decided(kept(60.0, while_revalidate=10.0), b"no-store", after=65.0)
+        self.assertEqual((decision.kind, decision.background), (STALE, False))
+
     def test_forbidden(self) -> None:
         """Never where it may not be sent stale, however that came to be written."""
         for flag in (MUST_REVALIDATE, ALWAYS_VALIDATE):

@@ -102,14 +102,17 @@ class SelectTests(SynchronousTestCase):
         self.assertIs(decided([english, german], b"", (b"Accept-Language", b"DE")).stored, german)
 
     def test_latest(self) -> None:
-        """Of several the one with the latest Date, wherever it stands (section 4.1); of equals the first."""
-        old, new, same, none = (kept(lines=line) for line in (dated(-9), dated(-5), dated(-5), b""))
+        """Of several the one with the latest Date, or arrival without one (section 4.1); of equals the first."""
+        old, new, same, none, odd = (
+            kept(lines=line) for line in (dated(-9), dated(-5), dated(-5), b"", b"Date: x\r\n")
+        )
+        none.arrived = odd.arrived = NOW - 7
         request = asking()
         asked = Asked(request, POLICY)
         self.assertIs(select(asked, request, [old, new], NOW), new)
         self.assertIs(select(asked, request, [new, old, none], NOW), new)
         self.assertIs(select(asked, request, [same, old, new], NOW), same)
-        self.assertIs(select(asked, request, [none, kept(lines=b"Date: x\r\n")], NOW), none)
+        self.assertIs(select(asked, request, [none, odd], NOW), none)
 
     def test_latest_is_stale(self) -> None:
         """An older response is not sent because the latest is stale."""

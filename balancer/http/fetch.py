@@ -155,6 +155,7 @@ class Fetch(Gathering):
         """What a response of the origin is good for; ``None`` where that is settled."""
         cache, decision = self._cache, self._decision
         now = cache.wall()
+        self.answered = status
         response = PlainResponse(status, fields, reason)
         if status == 304 and decision.stored is not None:
             self._freshen(response, now)
@@ -183,6 +184,8 @@ class Fetch(Gathering):
             return
         self._state = FRESH
         self._stored = new
+        if cache.policy.set_cookie != "store":
+            self.cookies = response.get_all(b"set-cookie")
         cache.counters.count("revalidated")
         if not self._spoiled:
             self._keep(new)

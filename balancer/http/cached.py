@@ -79,6 +79,8 @@ class CachedExchange(Answering):
         head, policy = self.head, self.cache.policy
         if head.method == b"PURGE" and policy.purge is not None:
             purge(self, policy.purge)
+        elif self.asked.only_if_cached and (self.asked.bypass or must_forward(head)):
+            self._refuse()
         elif not self.asked.cacheable:
             self._pass_by(now, complete, body, self.asked.bypass or "method")
         elif head.method == b"QUERY":
@@ -206,6 +208,10 @@ class CachedExchange(Answering):
     def fetched(self, stored: Stored, fetch: Gathering, new: bool) -> None:
         """The fetch for this request brought a response that is whole, or confirmed the stored one."""
         self._adopt(fetch.record)
+        if fetch.cookies:  # of a 304: they are for this client, whatever is stored
+            own = stored.with_body(stored.body)
+            own.lines += b"".join([b"Set-Cookie: %b\r\n" % cookie for cookie in fetch.cookies])
+            stored = own
         word = self._word(stored) if new else "revalidated"
         self._deliver(stored, word, self.forwarded(stored.status if new else 304, True, False))
 
@@ -219,8 +225,7 @@ class CachedExchange(Answering):
         self.cache.counters.count("stale: error")
         self._adopt(fetch.record)
         self.record.cache_detail = why
-        status = fetch.record.status
-        self._deliver(stored, "error", self.forwarded(status, False, False, why))
+        self._deliver(stored, "error", self.forwarded(fetch.answered, False, False, why))
 
     def follow(self, fetch: Gathering, stored: Stored, arriving: Arriving, joined: bool) -> None:
         """The response began to arrive."""
@@ -332,7 +337,10 @@ class CachedExchange(Answering):
         """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
         self.cache.counters.count("refused")
         self.record.cache = "miss"
+        self.record.cache_detail = "only-if-cached"
         made = failed(Termination.NOT_CACHED, self.settings)
+        if self.cache.label:
+            made.fields.append((b"Cache-Status", cache_status.local(self.cache.policy.name, "only-if-cached")))
         self.answer_self(made.status, made.reason, made.fields, made.body, Termination.NOT_CACHED)
 
     # -- the client ---------------------------------------------------------------------------------------------------

@@ -36,11 +36,14 @@ class Gathering:
     :param shared: others may join it.
     :param background: nobody waits for it.
     :ivar key: what it is for.
+    :ivar answered: the status of the origin's answer; 0 while there is none.
+    :ivar cookies: what a 304 set, for the client who asked.
     """
 
     __slots__ = (
         "_arriving", "_asked", "_background", "_cache", "_decision", "_found", "_guess", "_head", "_leader", "_ranged",
-        "_settings", "_shared", "_spoiled", "_state", "_stored", "_through", "_waiting", "key", "record",
+        "_settings", "_shared", "_spoiled", "_state", "_stored", "_through", "_waiting", "answered",
+        "cookies", "key", "record",
     )  # fmt: skip
 
     record: ExchangeRecord
@@ -55,6 +58,8 @@ class Gathering:
         background: bool = False,
     ) -> None:
         self.key = leader.key
+        self.answered = 0
+        self.cookies: list[bytes] = []
         self._cache = cache
         self._decision = decision
         self._found = found

@@ -104,6 +104,14 @@ class HitTests(SynchronousTestCase):
         self.assertEqual(bench.records[0].termination, Termination.NOT_CACHED)
         self.assertEqual(bench.asked, 0)
 
+    def test_only_if_cached_with_a_condition_for_the_origin(self) -> None:
+        """Nor is it forwarded where the origin would have to look at its condition."""
+        bench = CacheBench()
+        line, fields, _ = parts(bench.get(b"/", b"Cache-Control: only-if-cached", b'If-Match: "a"'))
+        self.assertEqual(line, b"HTTP/1.1 504 Gateway Timeout")
+        self.assertEqual(fields[b"cache-status"], b"balancer; detail=only-if-cached")
+        self.assertEqual(bench.asked, 0)
+
 
 class ValidationTests(SynchronousTestCase):
     """What is stale is validated, or sent where that may be."""
@@ -127,6 +135,23 @@ class ValidationTests(SynchronousTestCase):
         self.assertEqual(fields[b"cache-status"], b"balancer; fwd=stale; fwd-status=304; stored")
         self.assertEqual(parts(bench.get())[1][b"cache-status"], b"balancer; hit; ttl=60")
         self.assertEqual([record.cache for record in bench.records], ["miss", "revalidated", "hit"])
+
+    def test_the_cookie_of_a_304(self) -> None:
+        """What a 304 sets is for the client who asked, and for nobody else."""
+        bench = self.stored(FRESH)
+        client = bench.get()
+        bench.answer(bench.date(), FRESH, b"Set-Cookie: a=1", b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        self.assertEqual(parts(client)[1][b"set-cookie"], b"a=1")
+        self.assertNotIn(b"set-cookie", parts(bench.get())[1])
+
+    def test_a_304_that_forbids_to_store(self) -> None:
+        """A 304 with no-store is asked for again, and what it was about is not used any more."""
+        bench = self.stored(FRESH)
+        bench.get()
+        bench.answer(bench.date(), b"Cache-Control: no-store", b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        bench.answer(bench.date(), b"Cache-Control: no-store", b'ETag: "a"', body=b"hello")
+        bench.get()
+        self.assertEqual(bench.asked, 1)
 
     def test_a_304_to_nothing_is_asked_again(self) -> None:
         """An origin that confirms another response than ours is asked for all of it."""

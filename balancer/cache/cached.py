@@ -273,7 +273,7 @@ class HttpCache:
             return judgement
         if len(body) > self.policy.max_object:
             return Judgement(None, "too large")
-        if new.parts is not None and new.parts[0][1] - new.parts[0][0] != len(body):
+        if new.parts is not None and not partial.complete(new, body):
             return Judgement(None, "incomplete")
         new = new.with_body(body)
         for old in asking.variants if new.parts is not None else ():

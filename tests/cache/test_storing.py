@@ -318,6 +318,20 @@ class PartialTests(JudgeCase):
         part = (b"Content-Range", b"bytes 5-9/100")
         self.refused("no-store", control(b"no-store"), ETAG, part, status=206, asking=self.ASKING)
 
+    def test_if_range(self) -> None:
+        """What was asked for with If-Range may lack fields that its client has (RFC 9110 section 15.3.7)."""
+        part = (b"Content-Range", b"bytes 5-9/100")
+        self.refused("If-Range", FRESH, ETAG, part, status=206, asking=[*self.ASKING, (b"If-Range", b'"v"')])
+
+    def test_length(self) -> None:
+        """Its two lengths have to agree."""
+        part = (b"Content-Range", b"bytes 5-9/100")
+        self.stored(FRESH, ETAG, part, (b"Content-Length", b"5"), status=206, asking=self.ASKING)
+        for value in (b"6", b"100", b"x"):
+            length = (b"Content-Length", value)
+            why = "lengths that contradict each other"
+            self.refused(why, FRESH, ETAG, part, length, status=206, asking=self.ASKING)
+
 
 NAMES = st.sampled_from([b"Cache-Control", b"Expires", b"Age", b"ETag", b"Last-Modified", b"Vary", b"CDN-Cache-Control",
                          b"Set-Cookie", b"Surrogate-Key", b"Content-Range", b"Content-Length"])  # fmt: skip

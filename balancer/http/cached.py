@@ -59,12 +59,13 @@ class CachedExchange(Answering):
         plan: Plan,
         cache: "Cache",
         asked: Asked,
+        key: bytes,
     ) -> None:
         super().__init__(settings, front, head, record, begun, cache, asked)
         self.peer = peer
         self.port = record.client_port
         self.plan = plan
-        self.key = plan.key
+        self.key = key
         self.content = b""
         self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
@@ -98,7 +99,7 @@ class CachedExchange(Answering):
         """A QUERY: its content is a part of its key."""
         if complete:
             self.content = body
-            self.key = self.cache.keys(self.peer.scheme).key(self.head, body)
+            self.key = self.cache.keys(self.peer.scheme).key(self.head, body) + self.peer.told(self.head)
             self._look(self.cache.store.get(self.key))
         else:
             self._collected = [body] if body else []

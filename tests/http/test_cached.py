@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.policy import CachePolicy
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.termination import Termination
 from balancer.testing.caching import CacheBench
 from balancer.testing.http import Party
@@ -384,6 +385,31 @@ class VaryTests(SynchronousTestCase):
             bench.answer(bench.date(), FRESH, b"Vary: Accept-Language", body=language)
         kept = [stored.body for variants in bench.store.kept.values() for stored in variants]
         self.assertEqual(kept, [b"fr", b"en"])
+
+
+class TrustedTests(SynchronousTestCase):
+    """Behind a proxy that ends TLS."""
+
+    def test_scheme_and_host_of_the_client(self) -> None:
+        """What servers are told of scheme and host tells requests apart: a redirect to https is not for https."""
+        bench = CacheBench(forwarded=ForwardedPolicy(trusted_proxies=("192.0.2.0/24",)))
+        bench.get(b"/", b"X-Forwarded-Proto: http", b"X-Forwarded-For: 198.51.100.1")
+        bench.answer(bench.date(), FRESH, b"Location: https://test/", status=b"301 Moved Permanently")
+        bench.get(b"/", b"X-Forwarded-Proto: https", b"X-Forwarded-For: 198.51.100.1")
+        bench.answer(bench.date(), FRESH, body=b"page")
+        for proto, status in ((b"http", b"301 Moved Permanently"), (b"https", b"200 OK")):
+            client = bench.get(b"/", b"X-Forwarded-Proto: " + proto, b"X-Forwarded-For: 198.51.100.2")
+            self.assertEqual(parts(client)[0], b"HTTP/1.1 " + status)
+        self.assertEqual(bench.asked, 0)
+        self.assertEqual(bench.records[-1].client, "198.51.100.2")
+
+    def test_what_strangers_say(self) -> None:
+        """Of others the same fields mean nothing, to servers and to the cache."""
+        bench = CacheBench()
+        bench.get(b"/", b"X-Forwarded-Host: evil")
+        request = bench.answer(bench.date(), FRESH, body=b"page")
+        self.assertNotIn(b"evil", request)
+        self.assertEqual(parts(bench.get())[2], b"page")
 
 
 class PastTests(SynchronousTestCase):

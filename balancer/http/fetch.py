@@ -154,6 +154,7 @@ class Fetch(CompleteFront):
         now = cache.wall()
         self.answered = status
         response = PlainResponse(status, fields, reason)
+        self.aged = response.get(b"age") is not None
         if status == 304 and decision.stored is not None:
             self._freshen(response, now)
             return None

@@ -288,6 +288,8 @@ class EarlyTests(SynchronousTestCase):
             self.assertEqual(early(stored, NOW + after, 1.0, chance), expected, (after, chance))
             decision = decided(stored, after=after, chance=chance, policy=CachePolicy(jitter=1.0))
             self.assertEqual((decision.kind, decision.background), (HIT, expected))
+        self.assertTrue(early(kept(1000.0, age=50.0), NOW + 900, 1.0, 0.6))
+        self.assertFalse(early(kept(1000.0, age=50.0), NOW + 800, 1.0, 0.6))
         self.assertFalse(early(stored, NOW + 999.9, 0.0, 0.99))
         self.assertFalse(early(stored, NOW + 985, 0.1, 0.99))
         self.assertTrue(early(stored, NOW + 995, 0.1, 0.99))
@@ -305,7 +307,8 @@ class ErrorTests(SynchronousTestCase):
         """Within the response's window, which the settings may have given it."""
         stored = kept(60.0, if_error=10.0)
         self.assertEqual([self.usable(stored, after) for after in (0, 65, 69.9, 70)], [True, True, True, False])
-        self.assertFalse(self.usable(kept(60.0), 60))
+        self.assertEqual([self.usable(kept(60.0), after) for after in (0, 59, 60)], [True, True, False])
+        self.assertTrue(self.usable(kept(0.0, if_error=10.0), 0))
 
     def test_request(self) -> None:
         """The request's own window counts instead."""

@@ -39,7 +39,8 @@ class Asking:
     """One request and what is done about it.
 
     :ivar decision: what :func:`balancer.cache.reuse.decide` said; ``decision.background`` asks to send the origin
-        ``fields`` although there is an answer already, and to hand its response to :meth:`~balancer.cache.cached.HttpCache.received`.
+        ``fields`` although there is an answer already, and to hand its response to
+        :meth:`~balancer.cache.cached.HttpCache.received`.
     :ivar key: what its responses are stored under.
     :ivar fields: the request's fields as they go to the origin: validators of what is stored in the place of the
         client's conditions.

@@ -27,7 +27,7 @@ from balancer.cache.purges import Purge
 from balancer.cache.reuse import HIT, MISS, REFUSED, STALE, Decision, current_age, decide, usable_on_error
 from balancer.cache.stored import Fields, Stored
 from balancer.cache.storing import Judgement, judge
-from balancer.cache.validation import fetching, freshened, freshened_by_head, validating
+from balancer.cache.validation import fetching, freshened, freshened_by_head, identified, validating
 from balancer.core.headers import response_fields
 from balancer.http1.serialize import field_lines
 from balancer.interfaces import ICacheStore
@@ -99,8 +99,9 @@ class Asking:
             self.validates = True
             self.fields = validating(request, decision.stored, variants)
 
-    def anew(self) -> None:
+    def anew(self, now: float) -> None:
         """Validating was in vain: the response itself is to be fetched."""
+        self.at = now
         self.validates = False
         self.fields = fetching(self.request, whole=True)
 
@@ -227,8 +228,14 @@ class HttpCache:
             asking.asked, asking.request, asking.variants, response, fields, self.policy, asked_at=asking.at, now=now,
             serial=asking.serial,
         )  # fmt: skip
+        about = identified(asking.request, asking.variants, response, now)
+        # What was not updated is not as the origin has it; where the 304 is about nothing, what was asked about is not.
+        if fresh is None and not about and asking.decision.stored is not None:
+            about = [asking.decision.stored]
+        for doubted in about if fresh is None else about[1:]:
+            self._store.drop(asking.key, doubted)
         if fresh is None or not partial.covers(fresh, asking.request):
-            asking.anew()
+            asking.anew(now)
             return None
         if asking.asked.may_store:
             self._store.put(asking.key, fresh)

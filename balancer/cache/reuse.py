@@ -155,8 +155,8 @@ def _preferred(stored: Stored, found: Stored, now: float) -> bool:
 
 
 def dated(now: float, stored: Stored) -> float:
-    """The second of a stored response's Date; 0 where it has none."""
-    return http_date(stored.get(b"date") or b"", now) or 0.0
+    """The second of a stored response's Date; of its arrival, where that is none (RFC 9110 section 6.6.1)."""
+    return http_date(stored.get(b"date") or b"", now) or stored.arrived
 
 
 def usable_on_error(asked: Asked, stored: Stored, now: float, policy: CachePolicy) -> bool:  # noqa: ARG001
@@ -185,6 +185,8 @@ def _unmet(asked: Asked, stored: Stored, age: float, is_fresh: bool) -> str:
     too_old = asked.max_age is not None and (age > asked.max_age or not asked.max_age)
     if too_old and not (is_fresh and stored.flags & IMMUTABLE):
         return "max-age"
+    if asked.max_age is not None and asked.max_stale is None and not is_fresh:
+        return "max-age"  # whoever says it takes nothing stale, unless with max-stale (section 5.2.1.1)
     if asked.min_fresh is not None and stored.lifetime - age < asked.min_fresh:
         return "min-fresh"
     return ""

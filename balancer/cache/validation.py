@@ -83,12 +83,31 @@ def freshened(
 
     :param variants: what the store has under the request's key, the most recent first.
     :param response: the 304 as received; the other arguments are those of :func:`~balancer.cache.storing.judge`.
-    :returns: ``None`` where the 304 fits none, or forbids to store it: the response has to be fetched.
+    :returns: ``None`` where the 304 fits none, forbids to store it or has another Vary: the response has to be fetched,
+        and what :func:`identified` finds is to be dropped.
     """
-    stored = _identified(request, variants, response, now)
-    if stored is None:
+    stored = identified(request, variants, response, now)
+    if not stored:
         return None
-    return _updated(asked, request, stored, response, fields, policy, asked_at=asked_at, now=now, serial=serial)
+    return _updated(asked, request, stored[0], response, fields, policy, asked_at=asked_at, now=now, serial=serial)
+
+
+def identified(request: Request, variants: Sequence[Stored], response: Response, now: float) -> list[Stored]:
+    """The stored responses that a 304 is about (section 4.3.4), the most recent first, which is the one that
+    :func:`freshened` updates. As all of them would have to be, the others are to be dropped."""
+    tag = entity_tag(response.get_all(b"etag"))
+    initial = sorted(
+        [stored for stored in variants if matches(stored.nominated, request)], key=partial(dated, now), reverse=True
+    )
+    if is_strong(tag):
+        found = [stored for stored in initial if entity_tag(stored.get_all(b"etag")) == tag]
+    elif tag:
+        found = [stored for stored in initial if opaque(entity_tag(stored.get_all(b"etag"))) == opaque(tag)]
+    elif modified := last_modified(response, now):
+        found = [stored for stored in initial if last_modified(stored, now) == modified]
+    else:
+        found = [stored for stored in initial if len(initial) == 1 and not _has_validator(stored, now)]
+    return found if is_strong(tag) else found[:1]
 
 
 def freshened_by_head(
@@ -115,23 +134,6 @@ def freshened_by_head(
         return stored, None
     new = _updated(asked, request, stored, response, fields, policy, asked_at=asked_at, now=now, serial=serial)
     return stored, new
-
-
-def _identified(request: Request, variants: Sequence[Stored], response: Response, now: float) -> Stored | None:
-    """The stored response that a 304 is about (section 4.3.4)."""
-    tag = entity_tag(response.get_all(b"etag"))
-    initial = sorted(
-        [stored for stored in variants if matches(stored.nominated, request)], key=partial(dated, now), reverse=True
-    )
-    if is_strong(tag):
-        found = [stored for stored in initial if entity_tag(stored.get_all(b"etag")) == tag]
-    elif tag:
-        found = [stored for stored in initial if opaque(entity_tag(stored.get_all(b"etag"))) == opaque(tag)]
-    elif modified := last_modified(response, now):
-        found = [stored for stored in initial if last_modified(stored, now) == modified]
-    else:
-        found = [stored for stored in initial if len(initial) == 1 and not _has_validator(stored, now)]
-    return found[0] if found else None
 
 
 def _has_validator(stored: Stored, now: float) -> bool:
@@ -173,6 +175,8 @@ def _updated(
     result = judge_fields(asked, request, head, merged, policy, asked_at=asked_at, now=now, serial=serial).stored
     if result is None:
         return None
+    if result.nominated != stored.nominated:
+        return None  # another Vary: it would stand beside the old one, which would go on being chosen
     result.body, result.parts, result.total = stored.body, stored.parts, stored.total
     result.flags |= stored.flags & UNSIZED
     return result

@@ -250,3 +250,58 @@ class CachedTests(SynchronousTestCase):
         reply = self.fill()
         self.assertIn("200 1000 bytes", repr(reply))
         self.assertIsInstance(reply.stored, Stored)
+
+    def test_304_that_forbids(self) -> None:
+        """A 304 that says no-store, or has another Vary, leaves nothing of what it is about to be sent."""
+        for said in ((b"Cache-Control", b"no-store"), (b"Vary", b"X-A")):
+            self.setUp()
+            self.fill((b"ETag", b'"e"'))
+
+            def origin(sent: Fields, said: tuple[bytes, bytes] = said) -> tuple[PlainResponse, bytes]:
+                status = 304 if any(name == b"If-None-Match" for name, _ in sent) else 200
+                return response(said, (b"ETag", b'"e"'), status=status), b"" if status == 304 else b"new"
+
+            reply = self.get(request(b"/", (b"Cache-Control", b"no-cache")), origin)
+            assert reply is not None
+            self.assertEqual((reply.status, reply.body), (200, b"new"))
+            self.assertIsNone(self.get(request(b"/", (b"X-A", b"1"))))
+
+    def test_304_for_several(self) -> None:
+        """What else has the entity tag that a 304 confirms, and fits the request, is not sent as it was before."""
+        self.fill((b"ETag", b'"e"'), (b"Vary", b"X-A"))
+        later = b"Tue, 24 Nov 2026 12:00:01 GMT"
+        refused = request(b"/", (b"X-A", b"1"))
+        self.get(refused, lambda sent: (response((b"Date", later), (b"ETag", b'"e"'), status=301), b""))
+        confirmed = response((b"ETag", b'"e"'), (b"X-New", b"1"), status=304)
+        for _ in range(2):
+            reply = self.get(request(b"/", (b"Cache-Control", b"no-cache")), lambda sent: (confirmed, b""))
+            assert reply is not None
+            self.assertEqual(reply.get(b"x-new"), b"1")
+        self.assertEqual(len(self.asking().variants), 1)
+
+    def test_fetched_anew(self) -> None:
+        """The age of what was fetched after a validation in vain counts from the second request."""
+        self.fill((b"ETag", b'"e"'))
+        asking = self.asking((b"Cache-Control", b"no-cache"))
+        self.assertIsNone(self.cache.received(asking, response((b"ETag", b'"f"'), status=304), b"", NOW + 3))
+        self.cache.received(asking, response((b"Date", b"Tue, 24 Nov 2026 12:00:05 GMT")), BODY, NOW + 5)
+        reply = self.get(request(), now=NOW + 5)
+        assert reply is not None
+        self.assertEqual(reply.get(b"age"), b"2")
+
+    def test_stale_for_who_says_max_age(self) -> None:
+        """A client that says max-age and not max-stale gets nothing stale (RFC 9111 section 5.2.1.1)."""
+        self.fill((b"Cache-Control", b"max-age=60, stale-while-revalidate=60"))
+        self.assertIsNotNone(self.get(request(), now=NOW + 70))
+        self.assertIsNone(self.get(request(b"/", (b"Cache-Control", b"max-age=100")), now=NOW + 70))
+        self.assertIsNotNone(self.get(request(b"/", (b"Cache-Control", b"max-age=100, max-stale=20")), now=NOW + 70))
+
+    def test_date_that_is_none(self) -> None:
+        """Of several the most recent is sent; one whose Date is none counts by its arrival."""
+        self.fill()
+        wrong = (b"Date", b"yesterday")
+        again = request(b"/", (b"Cache-Control", b"no-cache"))
+        self.get(again, lambda sent: (response(wrong, (b"Vary", b"X-A")), b"new"), now=NOW + 5)
+        reply = self.get(request(), now=NOW + 5)
+        assert reply is not None
+        self.assertEqual(reply.body, b"new")

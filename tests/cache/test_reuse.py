@@ -102,17 +102,25 @@ class SelectTests(SynchronousTestCase):
         self.assertIs(decided([english, german], b"", (b"Accept-Language", b"DE")).stored, german)
 
     def test_latest(self) -> None:
-        """Of several the one with the latest Date, or arrival without one (section 4.1); of equals the first."""
-        old, new, same, none, odd = (
-            kept(lines=line) for line in (dated(-9), dated(-5), dated(-5), b"", b"Date: x\r\n")
-        )
-        none.arrived = odd.arrived = NOW - 7
+        """Of several the one with the latest Date, wherever it stands (section 4.1); of equals the first. One that has
+        no Date is as late as it arrived."""
+        old, new, same = (kept(lines=line) for line in (dated(-9), dated(-5), dated(-5)))
+        none = kept(lines=b"", arrived=NOW - 7)
         request = asking()
         asked = Asked(request, POLICY)
         self.assertIs(select(asked, request, [old, new], NOW), new)
         self.assertIs(select(asked, request, [new, old, none], NOW), new)
         self.assertIs(select(asked, request, [same, old, new], NOW), same)
-        self.assertIs(select(asked, request, [none, odd], NOW), none)
+        self.assertIs(select(asked, request, [old, none], NOW), none)
+        self.assertIs(select(asked, request, [none, kept(lines=b"Date: x\r\n", arrived=NOW - 7)], NOW), none)
+
+    def test_default(self) -> None:
+        """One with a Vary comes before a later one without, which is for whom there is no better (section 4.1)."""
+        german = kept(lines=dated(-9), nominated=b"accept-language/=de")
+        default = kept(lines=dated(-5))
+        for variants in ([german, default], [default, german]):
+            self.assertIs(decided(variants, b"", (b"Accept-Language", b"de")).stored, german)
+            self.assertIs(decided(variants, b"", (b"Accept-Language", b"en")).stored, default)
 
     def test_latest_is_stale(self) -> None:
         """An older response is not sent because the latest is stale."""
@@ -199,6 +207,12 @@ class FreshnessTests(SynchronousTestCase):
             decided(kept(1.0, while_revalidate=99.0), b"max-age=5, max-stale", after=6.0), VALIDATE, "stale", "max-age"
         )
         self.meets(decided(kept(1.0), b"max-age=5, max-stale", after=4.0), HIT, "", "max-stale")
+
+    def test_max_age_takes_nothing_stale(self) -> None:
+        """max-age without max-stale forbids stale-while-revalidate too."""
+        stored = kept(1.0, while_revalidate=99.0)
+        self.meets(decided(stored, b"max-age=50", after=4.0), VALIDATE, "stale", "max-age")
+        self.meets(decided(stored, b"max-age=50, max-stale", after=4.0), STALE, "", "stale-while-revalidate")
 
     def test_min_fresh(self) -> None:
         """A request for what stays fresh a while is validated where it does not."""

@@ -19,7 +19,7 @@ from balancer.interfaces import ICacheStore, ICacheStorePlugin, ICacheWriter
 from balancer.stores.memory import MemoryStore
 from balancer.stores.promotion import Promotion
 from balancer.stores.s3fifo import Ghosts
-from balancer.stores.settings import TieredSettings
+from balancer.stores.settings import MemorySettings, TieredSettings
 
 REMEMBERED: Final = 2**16
 """Keys found below that are remembered, to tell those that are asked for again: half a mebibyte."""
@@ -201,7 +201,8 @@ class TieredPlugin:
     def store(self, settings: object, reactor: object, others: Callable[[str], ICacheStore]) -> TieredStore:
         """Memory over the store that ``over`` names."""
         assert isinstance(settings, TieredSettings)
-        memory = MemoryStore(settings.memory, reactor)
+        upper = settings.memory
+        memory = MemoryStore(MemorySettings(size=upper.size, max_object=upper.max_object), reactor)
         return TieredStore(memory, others(settings.over), memory.largest)
 
 

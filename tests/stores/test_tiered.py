@@ -14,13 +14,13 @@ from balancer.errors import StoreError
 from balancer.interfaces import ICacheStore, ICacheStorePlugin, ICacheWriter
 from balancer.plugins import named
 from balancer.stores.memory import MemoryStore
-from balancer.stores.settings import MemorySettings, TieredSettings
+from balancer.stores.settings import MemorySettings, TieredSettings, UpperSettings
 from balancer.stores.tiered import MAX_READING
 from balancer.testing.stored import REST, URI, StoreCase, a_stored
 from balancer.testing.stores import CacheStoreContract
 
 KEY = URI + REST
-SMALL = MemorySettings(size=2**20, max_object=64 * 2**10)
+SMALL = UpperSettings(size=2**20, max_object=64 * 2**10)
 
 
 class SlowBody:

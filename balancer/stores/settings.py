@@ -34,8 +34,8 @@ class UpperSettings:
     max_object: Annotated[
         Size,
         Doc(
-            "Bytes of the largest body that is kept in memory too; never more than an eighth of `size`. Larger ones are "
-            "sent from the store below."
+            "Bytes of the largest body that is kept in memory too; never more than an eighth of `size`. Larger ones "
+            "are read from the store below each time."
         ),
     ] = 64 * 2**10
 

@@ -70,6 +70,8 @@ MODULES = (
     "balancer.net.uvloop_outbox",
     "balancer.net.uvloop_stream",
     "balancer.net.uvloop_transport",
+    "balancer.stores.disk_index",
+    "balancer.stores.disk_record",
     "balancer.tcp.connection",
     "balancer.tcp.opening",
     "balancer.tcp.passthrough",

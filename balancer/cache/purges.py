@@ -90,16 +90,20 @@ class Ledger:
     """See the module. Everything but :meth:`forget` takes constant time, however much is stored and was purged; a
     lookup that has to be judged takes one step for each tag, and for each length that purged prefixes have.
 
+    :param max_records: see :data:`MAX_RECORDS`.
+    :param max_removals: see :data:`MAX_REMOVALS`.
     :ivar serial: how many purges and removals there were.
     :ivar last: the serial of the last purge: an entry judged since then need not be judged again.
     """
 
     __slots__ = (
-        "_all", "_floor", "_hosts", "_lengths", "_prefixes", "_removals", "_removals_floor", "_tags", "_urls", "last",
-        "serial",
+        "_all", "_floor", "_hosts", "_lengths", "_max_records", "_max_removals", "_prefixes", "_removals",
+        "_removals_floor", "_tags", "_urls", "last", "serial",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, max_records: int = MAX_RECORDS, max_removals: int = MAX_REMOVALS) -> None:
+        self._max_records = max_records
+        self._max_removals = max_removals
         self.serial = 0
         self.last = 0
         self._floor = 0
@@ -141,7 +145,7 @@ class Ledger:
             if len(purge.what) not in self._lengths:
                 self._lengths = sorted([*self._lengths, len(purge.what)])
         marks.note(purge.what, serial, purge.soft)
-        if self.records > MAX_RECORDS:
+        if self.records > self._max_records:
             self._note_all(serial, soft=False)
 
     def removed(self, uri: bytes, soft: bool) -> int:
@@ -150,7 +154,7 @@ class Ledger:
         self.serial += 1
         was = self._removals.pop(uri, None)
         self._removals[uri] = (self.serial, soft and (was is None or was[1]))
-        if len(self._removals) > MAX_REMOVALS:
+        if len(self._removals) > self._max_removals:
             oldest = next(iter(self._removals))
             self._removals_floor = self._removals.pop(oldest)[0]
         return self.serial

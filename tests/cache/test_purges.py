@@ -1,12 +1,9 @@
 """The ledger of purges says of each stored response just what going through all purges would say."""
 
-from unittest.mock import patch
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.cache import purges
 from balancer.cache.purges import GONE, KEEP, SOFT, Ledger, Purge, host_of_uri, uri_of_key
 from balancer.cache.stored import Stored
 
@@ -82,22 +79,22 @@ class Serials(SynchronousTestCase):
 
     def test_many_removals(self) -> None:
         """Removals are bounded: what was asked for before a forgotten one is not kept."""
-        with patch.object(purges, "MAX_REMOVALS", 2):
-            for uri in (b"u", b"v", b"w"):
-                self.ledger.removed(uri, False)
-        self.assertEqual(self.ledger.arriving(b"x\n", stored_at(0)), GONE)
-        self.assertEqual(self.ledger.arriving(b"x\n", stored_at(1)), KEEP)
+        ledger = Ledger(max_removals=2)
+        for uri in (b"u", b"v", b"w"):
+            ledger.removed(uri, False)
+        self.assertEqual(ledger.arriving(b"x\n", stored_at(0)), GONE)
+        self.assertEqual(ledger.arriving(b"x\n", stored_at(1)), KEEP)
 
     def test_many_purges(self) -> None:
         """Purges are bounded: one too many makes one purge of everything of all."""
-        with patch.object(purges, "MAX_RECORDS", 2):
-            for what in (b"u", b"v"):
-                self.ledger.add(Purge(kind="url", what=what))
-            self.assertEqual(self.ledger.verdict(b"x\n", stored_at(0)), KEEP)
-            self.ledger.add(Purge(kind="url", what=b"w", soft=True))
-        self.assertEqual(self.ledger.verdict(b"x\n", stored_at(2)), GONE)
-        self.assertEqual(self.ledger.verdict(b"x\n", stored_at(3)), KEEP)
-        self.assertEqual(self.ledger.records, 0)
+        ledger = Ledger(max_records=2)
+        for what in (b"u", b"v"):
+            ledger.add(Purge(kind="url", what=what))
+        self.assertEqual(ledger.verdict(b"x\n", stored_at(0)), KEEP)
+        ledger.add(Purge(kind="url", what=b"w", soft=True))
+        self.assertEqual(ledger.verdict(b"x\n", stored_at(2)), GONE)
+        self.assertEqual(ledger.verdict(b"x\n", stored_at(3)), KEEP)
+        self.assertEqual(ledger.records, 0)
 
     def test_forget(self) -> None:
         """What is older than every entry is forgotten; what was asked for before that and arrives now is not kept."""

@@ -104,6 +104,8 @@ MODULES = (
     "balancer.net.uvloop_stream",
     "balancer.net.uvloop_transport",
     "balancer.stores.chunks",
+    "balancer.stores.disk_index",
+    "balancer.stores.disk_record",
     "balancer.stores.memory",
     "balancer.stores.memory_writer",
     "balancer.stores.packing",

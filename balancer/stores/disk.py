@@ -22,10 +22,11 @@ SHARE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSettings:
-    """``[store.NAME]`` with ``type = "disk"``."""
+    """`type = "disk"`: responses are kept in files, and there again after a restart."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
+    type: Annotated[str, Doc("`disk`")] = "disk"
     path: Annotated[
         str,
         Doc(

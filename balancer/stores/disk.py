@@ -40,7 +40,7 @@ class DiskSettings:
     ] = 10 * 2**30
     max_object: Annotated[Size | None, Doc("The largest body that is kept; absent: an eighth of `size`.")] = None
     objects: Annotated[
-        Count, Doc("Responses that are kept at most: each takes about 600 bytes of memory, whatever its size.")
+        Count, Doc("Responses that are kept at most: each takes about 650 bytes of memory, whatever its size.")
     ] = 1_000_000
     sync: Annotated[
         bool,

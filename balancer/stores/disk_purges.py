@@ -139,9 +139,11 @@ class PurgeFiles:
         file = create(temporary)
         try:
             write_all(file, _checked(_HEADER.pack(_MAGIC, serial, version)))
-            os.fsync(file)
+            if self._sync:
+                os.fsync(file)
             os.rename(temporary, f"{self._directory.path}/purges.{number}")
-            self._directory.sync()
+            if self._sync:  # else a power failure may leave none that is whole, which is told from no purge
+                self._directory.sync()
         except OSError:
             os.close(file)
             unlink_all([temporary])

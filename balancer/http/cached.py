@@ -59,12 +59,13 @@ class CachedExchange(Answering):
         plan: Plan,
         cache: "Cache",
         asked: Asked,
+        key: bytes,
     ) -> None:
         super().__init__(settings, front, head, record, begun, cache, asked)
         self.peer = peer
         self.port = record.client_port
         self.plan = plan
-        self.key = plan.key
+        self.key = key
         self.content = b""
         self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
@@ -98,7 +99,7 @@ class CachedExchange(Answering):
         """A QUERY: its content is a part of its key."""
         if complete:
             self.content = body
-            self.key = self.cache.keys(self.peer.scheme).key(self.head, body)
+            self.key = self.cache.keys(self.peer.scheme).key(self.head, body) + self.peer.told(self.head)
             self._look(self.cache.store.get(self.key))
         else:
             self._collected = [body] if body else []
@@ -213,7 +214,8 @@ class CachedExchange(Answering):
             own.lines += b"".join([b"Set-Cookie: %b\r\n" % cookie for cookie in fetch.cookies])
             stored = own
         word = self._word(stored) if new else "revalidated"
-        self._deliver(stored, word, self.forwarded(stored.status if new else 304, True, False))
+        said = self.forwarded(stored.status if new else 304, True, False)
+        self._deliver(stored, word, said, aged=fetch.aged)
 
     def collapsed(self, stored: Stored) -> None:
         """The fetch for another request brought a response that this one may have too."""
@@ -237,7 +239,7 @@ class CachedExchange(Answering):
             self._adopt(fetch.record)
             word = self._word(stored)
         status = self.forwarded(stored.status, arriving.storing, joined)
-        self._deliver(stored, word, status, arriving)
+        self._deliver(stored, word, status, arriving, joined or fetch.aged)
 
     def through(self, response: tuple[int, bytes, Fields], framing: Framing, last: bool, why: str) -> None:
         """The fetch's response is for this request alone."""

@@ -384,6 +384,8 @@ class TroubleTests(DiskCase):
         self.patch(disk_purges, "write_all", disk_directory.write_all)
         self.assertEqual(([self.get(key) for key in BODIES], self.store.counters["errors"]), ([[]] * len(BODIES), 1))
         self.put(body=b"new")
+        self.reactor.advance(SWEEP_AFTER)
+        self.settle()
         self.restart()
         self.assertEqual(self.get(), [])
 

@@ -13,7 +13,7 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from zope.interface import classImplements
 
-from balancer.cache.purges import Purge, uri_of_key
+from balancer.cache.purges import Purge
 from balancer.cache.stored import Stored, StoredBody
 from balancer.interfaces import ICacheStore, ICacheStorePlugin, ICacheWriter
 from balancer.stores.memory import MemoryStore
@@ -149,9 +149,7 @@ class TieredStore:
 
     def remove(self, uri: bytes, soft: bool) -> int | Deferred[int]:
         """See :class:`~balancer.interfaces.ICacheStore`."""
-        for key in [key for key in self._reading if uri_of_key(key) == uri]:
-            del self._reading[key]
-        self._memory.remove(uri, False)
+        self._memory.remove(uri, False)  # what is being read into it was asked for before, and so is met as well
         return self._below.remove(uri, soft)
 
     def purge(self, purge: Purge) -> None:

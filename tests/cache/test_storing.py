@@ -219,6 +219,7 @@ class KeptTests(JudgeCase):
         self.assertEqual(self.stored(FRESH, (b"X-Tag", b"f"), tags=("X-Tag",)).tags, (b"f",))
         many = b" ".join(b"%d" % number for number in range(MAX_TAGS + 1))
         self.refused(f"more than {MAX_TAGS} tags", FRESH, (b"Surrogate-Key", many))
+        self.assertEqual(len(self.stored(FRESH, (b"Surrogate-Key", many[2:])).tags), MAX_TAGS)
 
     def test_flags(self) -> None:
         """What is said once is a bit."""

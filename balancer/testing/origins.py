@@ -173,6 +173,33 @@ def ask(address: tuple[str, int], target: str, *lines: str, method: str = "GET",
         return client.receive()
 
 
+def known(address: tuple[str, int], target: str) -> Reply:
+    """Wait until it is found in the cache, without asking the origin for it: a store that has just been started may not
+    have looked through all of its directory.
+
+    :raises AssertionError: it is not, in :data:`PATIENCE` seconds.
+    """
+    return _until(lambda: ask(address, target, "Cache-Control: only-if-cached"), lambda reply: reply.status != 504)
+
+
+def stores(address: tuple[str, int], target: str) -> None:
+    """Wait until the store keeps what it is given: ask for it until it is a hit.
+
+    :raises AssertionError: it is not, in :data:`PATIENCE` seconds.
+    """
+    _until(lambda: ask(address, target), lambda reply: "; hit" in reply.cache)
+
+
+def _until(get: Callable[[], Reply], good: Callable[[Reply], bool]) -> Reply:
+    pause = threading.Event()
+    for _ in range(int(PATIENCE / 0.05)):
+        reply = get()
+        if good(reply):
+            return reply
+        pause.wait(0.05)
+    raise AssertionError(f"it stays {reply}")
+
+
 def together(count: int, act: Callable[[int], None]) -> None:
     """Call ``act`` in so many threads at once and wait for all of them.
 

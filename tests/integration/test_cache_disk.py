@@ -1,0 +1,203 @@
+"""A body of 64 MiB in a store on the disk: how it gets there, how it is served, and what is there after the process ended."""
+
+import hashlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from balancer.testing.origins import Client, Origin, Told, ask, known, response, stores, together
+from balancer.testing.pattern import PERIOD, fits, piece
+from balancer.testing.peers import need
+from balancer.testing.process import PATIENCE, BalancerProcess
+
+SIZE = 64 << 20
+MEMORY = 48 << 20
+"""Bytes by which the process may grow: less than the body."""
+
+CONFIG = """
+[store.ssd]
+type = "disk"
+path = "{path}"
+size = "1GiB"
+[cache.pages]
+store = "ssd"
+[upstream.web]
+servers = ["{address}"]
+check = {{ type = "none" }}
+cache = "pages"
+[listener.http]
+listen = "tcp:0:interface=127.0.0.1"
+to = "web"
+"""
+
+
+def answer(told: Told) -> Iterator[bytes]:
+    """``/large``, whose length is told, and ``/chunked``, whose length is not; small ones by their name."""
+    lasting = ("Cache-Control: max-age=3600", f'ETag: "{told.target}"')
+    if told.target == "/large":
+        yield response(b"", *lasting).replace(b"Length: 0", b"Length: %d" % SIZE)
+        for at in range(0, SIZE, PERIOD):
+            yield piece(at, min(PERIOD, SIZE - at))
+    elif told.target == "/chunked":
+        yield response(b"", *lasting).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        for at in range(0, SIZE, PERIOD):
+            part = piece(at, min(PERIOD, SIZE - at))
+            yield b"%x\r\n%b\r\n" % (len(part), part)
+        yield b"0\r\n\r\n"
+    else:
+        yield response(told.target.encode(), *lasting)
+
+
+def digest() -> str:
+    """The SHA-256 of the whole body."""
+    made = hashlib.sha256()
+    for at in range(0, SIZE, PERIOD):
+        made.update(piece(at, min(PERIOD, SIZE - at)))
+    return made.hexdigest()
+
+
+class DiskTests(SynchronousTestCase):
+    """See the module."""
+
+    def config(self, origin: Origin) -> str:
+        """With a directory that stays for the whole test."""
+        if not hasattr(self, "path"):
+            self.path = Path(self.mktemp()).absolute()
+        return CONFIG.format(address=origin.address, path=self.path)
+
+    def check(self, http: tuple[str, int], target: str = "/large") -> str:
+        """Get it, see that every byte is right, and what Cache-Status says."""
+        with Client(http) as client:
+            client.send(target)
+            head = client.head()
+            at = 0
+            while data := head.read(PERIOD):
+                self.assertTrue(fits(at, data), f"wrong bytes at {at}")
+                at += len(data)
+        self.assertEqual(at, SIZE)
+        return str(head.headers["Cache-Status"])
+
+    def test_it_is_served_by_the_kernel(self) -> None:
+        """It is stored while it arrives, the process does not grow by it, and a hit is sent by sendfile(2)."""
+        strace = need("strace", "strace")
+        with Origin(answer) as origin, BalancerProcess(config=self.config(origin)) as balancer:
+            http = balancer.addresses["http"]
+            stores(http, "/small")
+            before = balancer.rss()
+            for target in ("/large", "/chunked"):
+                self.assertIn("; stored", self.check(http, target))
+                self.assertIn("; hit", self.check(http, target))
+            self.assertLess(balancer.peak_memory(), before + MEMORY)
+            said = Path(self.mktemp())
+            command = [strace, "-f", "-p", str(balancer.process.pid), "-e", "trace=sendfile", "-o", str(said)]
+            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracing:
+                assert tracing.stderr is not None
+                first = tracing.stderr.readline()
+                if "attached" not in first:
+                    self.skipTest(f"strace cannot attach: {first.strip()}")
+                self.assertIn("; hit", self.check(http))
+                tracing.send_signal(signal.SIGINT)
+                tracing.communicate(timeout=PATIENCE)
+            moved = sum(int(size) for size in re.findall(r"sendfile(?:64)?\(.*= (\d+)$", said.read_text(), re.M))
+            self.assertGreater(moved, SIZE // 2)
+            self.assertEqual([origin.asked(target) for target in ("/large", "/chunked")], [1, 1])
+
+    def test_ranges(self) -> None:
+        """curl gets parts of it, from its ends and its middle, and several at once."""
+        curl = need("curl", "curl")
+        with Origin(answer) as origin, BalancerProcess(config=self.config(origin)) as balancer:
+            host, port = balancer.addresses["http"]
+            stores((host, port), "/small")
+            self.check((host, port))
+            url = f"http://{host}:{port}/large"
+            for words, begin, end in (
+                ("0-99", 0, 100),
+                ("-1000", SIZE - 1000, SIZE),
+                (f"{SIZE - 1}-", SIZE - 1, SIZE),
+                ("1000000-41999999", 1000000, 42000000),
+            ):
+                got = subprocess.run([curl, "-sSfr", words, "-H", "Host: site.test", url], capture_output=True).stdout
+                self.assertEqual(len(got), end - begin)
+                self.assertTrue(fits(begin, got), words)
+            reply = ask((host, port), "/large", "Range: bytes=5-9,30000000-32000000")
+            self.assertEqual(reply.status, 206)
+            parts = reply.body.split(b"\r\n\r\n", 2)
+            self.assertTrue(parts[1].startswith(piece(5, 5) + b"\r\n--"))
+            self.assertTrue(fits(30000000, parts[2][:2000001]))
+            self.assertTrue(parts[2][2000001:].startswith(b"\r\n--"))
+            self.assertEqual(origin.asked("/large"), 1)
+
+    def test_slow_clients_and_one_that_leaves(self) -> None:
+        """Two that read nothing for a while, and one that resets in the middle, keep nobody from anything; the slow ones
+        get all of it."""
+        with Origin(answer) as origin, BalancerProcess(config=self.config(origin)) as balancer:
+            http = balancer.addresses["http"]
+            stores(http, "/small")
+            for state in ("arriving", "stored"):
+                with self.subTest(state=state), Client(http) as one, Client(http) as two:
+                    for slow in (one, two):
+                        slow.send("/large")
+                        self.assertTrue(fits(0, slow.head().read(1000)))
+                    with Client(http) as leaving:
+                        leaving.send("/large")
+                        self.assertTrue(fits(0, leaving.head().read(20_000_000)))
+                        leaving.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.check(http)
+
+                    def finish(number: int, slow: tuple[Client, Client] = (one, two)) -> None:
+                        made = hashlib.sha256(piece(0, 1000))
+                        while data := slow[number].response.read(PERIOD):
+                            made.update(data)
+                        assert made.hexdigest() == digest()
+
+                    together(2, finish)
+            self.assertEqual(origin.asked("/large"), 1)
+            self.assertIn("; hit", ask(http, "/large", "Range: bytes=0-0").cache)
+
+    def test_restart(self) -> None:
+        """After the program ended in order, the next one has it all."""
+        small = 0
+        with Origin(answer) as origin:
+            for number in range(3):
+                with BalancerProcess(config=self.config(origin)) as balancer:
+                    http = balancer.addresses["http"]
+                    if not number:
+                        stores(http, "/small")
+                        small = origin.asked("/small")
+                    self.assertEqual(known(http, "/small").body, b"/small")
+                    for target in ("/large", "/chunked"):
+                        if number:
+                            self.assertEqual(len(known(http, target).body), SIZE)
+                        self.assertIn("; hit" if number else "; stored", self.check(http, target))
+            self.assertEqual([origin.asked(target) for target in ("/large", "/chunked", "/small")], [1, 1, small])
+
+    def test_kill(self) -> None:
+        """After kill -9, with bodies complete, just now complete and half there: a hit or a miss, and no wrong byte."""
+        with Origin(answer) as origin:
+            for moment in ("half", "just complete", "complete"):
+                with self.subTest(moment=moment), BalancerProcess(config=self.config(origin)) as balancer:
+                    http = balancer.addresses["http"]
+                    stores(http, "/small")
+                    if moment == "half":
+                        with Client(http) as client:
+                            client.send("/chunked")
+                            client.head().read(SIZE // 2)
+                            balancer.process.kill()
+                    else:
+                        self.check(http, "/chunked")
+                        if moment == "complete":
+                            self.assertIn("; hit", self.check(http, "/chunked"))
+                        balancer.process.kill()
+                    balancer.process.wait(PATIENCE)
+            origin.errors.clear()  # a killed client
+            with BalancerProcess(config=self.config(origin)) as balancer:
+                http = balancer.addresses["http"]
+                self.check(http, "/chunked")
+                self.assertIn("; hit", self.check(http, "/chunked"))
+                self.assertEqual(ask(http, "/small").body, b"/small")

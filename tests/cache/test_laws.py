@@ -72,30 +72,34 @@ SAID: list[Feature] = [
 ]
 """What an origin may say otherwise than usual, and do."""
 
+CLOCK = [1.0, 5.0, 0.5, 20.0, 31.0, 61.0, 1000.0, 100000.0, -1.0, -10.0, -100.0]
+PURGES = [
+    ("url", "http://a.example/1"),
+    ("prefix", "http://a.example/1"),
+    ("host", "a.example"),
+    ("tag", "t"),
+    ("all", ""),
+]
+RANGED = [feature for feature in ASKED if feature[0] in ("ranges", "if_range", "inm")]
+PARTS: list[Feature] = [
+    ("ranges", value) for value in (((0, 4),), ((5, None),), ((2, 12),), ((10, 19),), ((13, None),))
+]
+NEGOTIATED = [feature for feature in ASKED if feature[0] in ("selecting", "spaced", "inm")]
+
+
+def asks(features: list[Feature], most: int, said: Any, changed: Any) -> Any:
+    """Steps in which a client asks: with some features, after the origin began to say something else, or changed."""
+    return st.tuples(st.just("ask"), st.lists(st.sampled_from(features), max_size=most), said, changed)
+
+
 STEPS = st.one_of(
-    st.tuples(
-        st.just("ask"),
-        st.lists(st.sampled_from(ASKED), max_size=3),
-        st.none() | st.lists(st.sampled_from(SAID), max_size=4),
-        st.booleans(),
-    ),
-    st.tuples(st.just("ask"), st.lists(st.sampled_from(ASKED), max_size=1), st.none(), st.just(False)),
-    st.tuples(
-        st.just("clock"), st.sampled_from([1.0, 5.0, 0.5, 20.0, 31.0, 61.0, 1000.0, 100000.0, -1.0, -10.0, -100.0])
-    ),
-    st.tuples(
-        st.just("purge"),
-        st.sampled_from(
-            [
-                ("url", "http://a.example/1"),
-                ("prefix", "http://a.example/1"),
-                ("host", "a.example"),
-                ("tag", "t"),
-                ("all", ""),
-            ]
-        ),
-        st.booleans(),
-    ),
+    asks(ASKED, 3, st.none() | st.lists(st.sampled_from(SAID), max_size=4), st.booleans()),
+    asks(ASKED, 1, st.none(), st.just(False)),
+    asks(RANGED, 2, st.none(), st.just(False)),
+    asks(PARTS, 1, st.none(), st.just(False)),
+    asks(NEGOTIATED, 2, st.none(), st.just(False)),
+    st.tuples(st.just("clock"), st.sampled_from(CLOCK)),
+    st.tuples(st.just("purge"), st.sampled_from(PURGES), st.booleans()),
 )
 
 POLICIES = [

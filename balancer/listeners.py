@@ -31,6 +31,7 @@ from balancer.net.datagrams import UdpPort, listen_udp
 from balancer.net.guard import Guard
 from balancer.net.listen import listen
 from balancer.net.proxy_server import ProxyFactory
+from balancer.net.sendfile import FileSender
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls_server import Admitting, TlsFactory
@@ -66,6 +67,7 @@ class Surroundings:
     splicer: Splicer
     nat: NatTable
     caches: Caches
+    sender: FileSender
 
 
 class OpenListener:
@@ -361,6 +363,7 @@ def http_settings(
         buffer=config.buffer,
         splice=config.splice,
         splicer=shared.splicer,
+        sender=shared.sender,
         caches={name: shared.caches.caches[name] for name in used},
         upstream_caches=of_upstreams,
         scheme=b"https" if config.tls is not None or config.listen.startswith(("ssl:", "tls:")) else b"http",

@@ -44,6 +44,7 @@ from balancer.listeners import Listener, Surroundings, http_settings, make_liste
 from balancer.live import LiveUpstream
 from balancer.nat.table import NatTable
 from balancer.net.connector import Connector
+from balancer.net.sendfile import FileSender
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 from balancer.net.tls import TlsClients
@@ -116,9 +117,10 @@ class BalancerService(Service):
         self._splicer = Splicer(reactor, configuration.splices)
         self.nat = NatTable(reactor, configuration.nat)
         self._caches = Caches(reactor, self.random, wall)
+        self._sender = FileSender(reactor, configuration.splices)
         self._shared = Surroundings(
             reactor, self._connector, self._timers, self.random, wall, self._log_record, self._splicer, self.nat,
-            self._caches,
+            self._caches, self._sender,
         )  # fmt: skip
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
@@ -289,7 +291,7 @@ class BalancerService(Service):
         self.registry.apply(configuration)
         if configuration.resolve != self._names.policy:
             self._names.configure(configuration.resolve)
-        self._splicer.limit = configuration.splices
+        self._splicer.limit = self._sender.limit = configuration.splices
         self.nat.configure(configuration.nat)
         self._caches.configure(configuration)
         old, self.configuration = self.upstreams, configuration

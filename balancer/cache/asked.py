@@ -18,7 +18,7 @@ CACHED_METHODS: Final = frozenset({b"GET", b"HEAD", b"QUERY"})
 
 CONDITIONS: Final = (b"if-none-match", b"if-modified-since")
 """The preconditions that a cache answers (RFC 9111 section 4.3.2)."""
-ORIGINS_CONDITIONS: Final = ("If-Match", "If-Unmodified-Since")
+ORIGINS_CONDITIONS: Final = (b"if-match", b"if-unmodified-since")
 """Those that the origin server alone may evaluate: a request that has one goes past the cache."""
 
 
@@ -84,11 +84,11 @@ def _told(seconds: int) -> float | None:
 def _bypass(request: Request, policy: BypassPolicy) -> str:
     """What sends a request past the cache, in words; empty for nothing."""
     for condition in ORIGINS_CONDITIONS:
-        if request.get(condition.lower().encode("ascii")) is not None:
-            return condition
+        if request.get(condition) is not None:
+            return f"header {condition.decode('ascii')}"
     if policy.headers:
         for name, wanted in policy.headers.items():
-            if _holds(wanted, request.get_all(name.lower().encode("ascii"))):
+            if _holds(wanted, request.get_all(name.encode("ascii"))):
                 return f"header {name}"
     if policy.cookies:
         cookies = NamePatterns(policy.cookies)

@@ -14,7 +14,7 @@ and in memory. It never does I/O, never waits, and never collapses requests (the
 
 from collections.abc import Sequence
 from email.utils import formatdate
-from typing import Literal
+from typing import Final, Literal
 
 from balancer.cache import partial, status
 from balancer.cache.answers import Answer, answer
@@ -31,6 +31,32 @@ from balancer.cache.validation import fetching, freshened, freshened_by_head, id
 from balancer.core.headers import response_fields
 from balancer.http1.serialize import field_lines
 from balancer.interfaces import ICacheStore
+
+ERRORS: Final = frozenset({500, 502, 503, 504})
+"""Statuses that say of an origin that it fails (RFC 5861 section 4)."""
+
+
+def content(stored: Stored) -> bytes:
+    """The whole body of a stored response.
+
+    :raises TypeError: it is where reading takes time.
+    :raises balancer.errors.StoreError: it cannot be read any more.
+    """
+    if isinstance(stored.body, bytes):
+        return stored.body
+    reader = stored.body.open()
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while size < stored.body.size:
+            data = reader.read(size, stored.body.size - size)
+            if not isinstance(data, bytes):
+                raise TypeError(f"{stored.body!r} does not answer at once")
+            pieces.append(data)
+            size += len(data)
+    finally:
+        reader.close()
+    return b"".join(pieces)
 
 
 class Asking:
@@ -113,7 +139,7 @@ class Reply:
 class HttpCache:
     """See the module.
 
-    :param store: keeps the responses; one that answers at once, with bodies in memory.
+    :param store: keeps the responses; one that answers at once, as the one in memory does.
     :param scheme: that of the requests' URIs.
     :param name: tells this cache's responses from those of others in the same store.
     """
@@ -168,7 +194,7 @@ class HttpCache:
             self._store.remove(self._keys.normal(uri), False)
         if asking.validates and response.status == 304:
             return self._validated(asking, response, fields, now)
-        if response.status >= 500:
+        if response.status in ERRORS:
             covering = self.failed(asking, now, response.status)
             if covering is not None:
                 return covering
@@ -240,9 +266,11 @@ class HttpCache:
             return judgement
         if len(body) > self.policy.max_object:
             return Judgement(None, "too large")
+        if new.parts is not None and new.parts[0][1] - new.parts[0][0] != len(body):
+            return Judgement(None, "incomplete")
         new = new.with_body(body)
         for old in asking.variants if new.parts is not None else ():
-            both = partial.combined(old, old.body, new, body) if isinstance(old.body, bytes) else None
+            both = partial.combined(old, content(old), new, body) if old.parts is not None else None
             if both is not None:
                 new = both[0].with_body(both[1])
                 break
@@ -256,26 +284,26 @@ class HttpCache:
         self, asking: Asking, response: Response, fields: Fields, body: bytes, now: float, judgement: Judgement
     ) -> Reply:
         """The origin's response as it goes on: with all of its fields, and to the client's conditions."""
-        ttl = None if judgement.stored is None else int(judgement.stored.lifetime - judgement.stored.age)
-        told = status.forwarded(
-            self.policy.name, asking.decision.reason or "stale", response.status, judgement.stored is not None,
-            detail=judgement.reason, ttl=ttl,
-        )  # fmt: skip
         whole = Stored(response.status, response.reason, field_lines(fields), now, 0.0, 0.0, body=body)
         if response.status == 200 and asking.asked.cacheable and asking.request.method != b"HEAD":
             given = answer(asking.asked, asking.request, whole, self._secret)
         else:
             given = Answer(response.status, response.reason, whole.lines, [(0, len(body))] if body else [], len(body))
+        told = status.forwarded(
+            self.policy.name,
+            asking.decision.reason or "stale",
+            response.status if response.status != given.status else 0,
+            judgement.stored is not None,
+            detail=judgement.reason,
+            ttl=None if judgement.stored is None else int(judgement.stored.lifetime - judgement.stored.age),
+        )
         return self._written(given, body, [(b"Cache-Status", told)], judgement)
 
     def _reply(self, asking: Asking, stored: Stored, now: float, told: bytes) -> Reply:
         """A stored response as it is sent."""
-        body = stored.body
-        if not isinstance(body, bytes):
-            raise TypeError(f"{self._store!r} has not its bodies in memory")
         added = [(b"Age", b"%d" % current_age(stored, now)), (b"Cache-Status", told)]
         given = answer(asking.asked, asking.request, stored, self._secret)
-        return self._written(given, body, added, Judgement(None))
+        return self._written(given, content(stored) if given.pieces else b"", added, Judgement(None))
 
     def _written(self, given: Answer, body: bytes, added: Fields, judgement: Judgement) -> Reply:
         sent = b"".join([piece if isinstance(piece, bytes) else body[piece[0] : piece[1]] for piece in given.pieces])

@@ -155,11 +155,11 @@ def _field_names(argument: bytes | None) -> frozenset[bytes]:
 def response_control(response: Response, targets: tuple[str, ...] = ()) -> ResponseControl:
     """What a response directs us to do.
 
-    :param targets: the fields for caches like us: the first that is there, valid and not empty is the only one that
-        counts, else Cache-Control (RFC 9213 section 2.2).
+    :param targets: the fields for caches like us, in lower case: the first that is there, valid and not empty is the
+        only one that counts, else Cache-Control (RFC 9213 section 2.2).
     """
     for target in targets:
-        values = response.get_all(target.lower().encode("ascii"))
+        values = response.get_all(target.encode("ascii"))
         found = _targeted(dictionary(values)) if values else []
         if found:
             return ResponseControl(found, True)

@@ -49,7 +49,7 @@ class KeyMaker:
         self._sort = policy.sort_query
         self._include = NamePatterns(tuple(name.lower() for name in policy.include_query))
         self._exclude = NamePatterns(policy.exclude_query)
-        self._headers = [name.lower().encode("ascii") for name in policy.headers]
+        self._headers = [name.encode("ascii") for name in policy.headers]
         self._cookies = [name.encode("utf-8") for name in policy.cookies]
 
     def uri(self, request: Request) -> bytes:

@@ -137,13 +137,20 @@ def decide(
 
 
 def select(request: Request, variants: Sequence[Stored], now: float) -> Stored | None:
-    """The stored response that is for this request: of several the one with the latest Date (section 4.1)."""
+    """The stored response that is for this request: of several the one with the latest Date, of those with a Vary if
+    there are any (section 4.1)."""
     found: Stored | None = None
     for stored in variants:
-        # Of equals the one that comes first stays: it was stored last.
-        if matches(stored.nominated, request) and (found is None or dated(now, stored) > dated(now, found)):
+        if matches(stored.nominated, request) and (found is None or _preferred(stored, found, now)):
             found = stored
     return found
+
+
+def _preferred(stored: Stored, found: Stored, now: float) -> bool:
+    """Whether it comes before one that was found first; of equals that one was stored last, and stays."""
+    if bool(stored.nominated) != bool(found.nominated):
+        return bool(stored.nominated)  # a default response that leaves out Vary is not for whom there is a better one
+    return dated(now, stored) > dated(now, found)
 
 
 def dated(now: float, stored: Stored) -> float:

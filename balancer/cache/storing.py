@@ -169,7 +169,7 @@ def _kept(fields: Fields, hidden: frozenset[bytes], policy: CachePolicy) -> Fiel
 def _tags(response: Response, policy: CachePolicy) -> tuple[bytes, ...]:
     found: dict[bytes, None] = {}
     for name in policy.tags:
-        for value in response.get_all(name.lower().encode("ascii")):
+        for value in response.get_all(name.encode("ascii")):
             found.update(dict.fromkeys(value.replace(b",", b" ").split()))
     return tuple(found)
 

@@ -1,14 +1,8 @@
 """What must hold between caches, their stores, and the upstreams and routes that use them.
 
-<<<<<<< HEAD
-Of a store's own keys, which its plugin defines, four are understood: ``size`` (bytes it keeps), ``max_object`` (of the
-largest body), ``path`` (its place on a disk) and ``over`` (the store behind it). Nothing here looks at a file or at
-the network.
-=======
 Of a store's own keys, which are its plugin's, four are understood: ``size`` (bytes it keeps), ``max_object`` (bytes of
 one body), ``path`` (its place on a disk) and ``over`` (the store behind it). Nothing here looks at a file or at the
 network.
->>>>>>> c5-f
 """
 
 from collections.abc import Collection, Iterator, Mapping

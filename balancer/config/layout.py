@@ -106,4 +106,5 @@ def _table(annotation: Any) -> type | None:
 
 
 def _first(kind: type) -> str:
-    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+    text = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+    return text.replace("``", "`")  # docstrings are reStructuredText, pages Markdown

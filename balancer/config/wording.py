@@ -38,7 +38,7 @@ Measure = Literal["", "seconds", "bytes"]
 _UNITS: Mapping[Measure, Mapping[str, float]] = {
     "": {},
     "seconds": {"d": 86400, "h": 3600, "s": 1},
-    "bytes": {"MiB": 2**20, "KiB": 2**10},
+    "bytes": {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10},
 }
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a number"}
 _MEASURES: Mapping[Any, str] = {

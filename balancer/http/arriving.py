@@ -28,7 +28,7 @@ class Arriving:
 
     __slots__ = (
         "_buffer", "_deliveries", "_full", "_held", "_held_size", "_most", "_pause", "_paused", "_reader", "_resume",
-        "_written", "end", "size", "storing", "writer",
+        "_written", "end", "file", "size", "storing", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class Arriving:
         self.storing = writer is not None
         self.size = 0
         self.end = -1
+        self.file: tuple[int, int] | None = None  # it is still written
         self._most = most
         self._buffer = buffer
         self._pause = pause

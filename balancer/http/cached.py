@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, cast
 from twisted.internet.defer import Deferred
 
 from balancer.cache import status as cache_status
-from balancer.cache.answers import answer
 from balancer.cache.asked import Asked
 from balancer.cache.conditions import must_forward
 from balancer.cache.reuse import HIT, MISS, REFUSED, STALE, Decision, decide
-from balancer.cache.stored import UNSIZED, Stored, parsed_lines
+from balancer.cache.stored import Stored
 from balancer.core.forwarded import Peer
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
-from balancer.errors import RequestRefused, StoreError
+from balancer.errors import RequestRefused
+from balancer.http.answering import Answering
 from balancer.http.answers import failed
 from balancer.http.arriving import Arriving
 from balancer.http.bulk import Sink
-from balancer.http.delivery import TO_THE_END, BodySource, Delivery
 from balancer.http.exchange import Exchange
 from balancer.http.fetch import Fetch
 from balancer.http.front import Front
@@ -31,8 +30,7 @@ from balancer.http.past import pass_by
 from balancer.http.plans import Plan
 from balancer.http.purging import purge
 from balancer.http.settings import HttpSettings
-from balancer.http.sources import sized, source_of
-from balancer.http1.heads import CHUNKED_BODY, LENGTH, NO_BODY, Fields, Framing, RequestHead
+from balancer.http1.heads import LENGTH, NO_BODY, Fields, Framing, RequestHead
 
 if TYPE_CHECKING:
     from balancer.http.cache import Cache
@@ -41,17 +39,14 @@ QUESTION = 65536
 """Bytes of the largest content of a QUERY that is a part of its key; a larger one goes past the cache."""
 
 
-class CachedExchange:
+class CachedExchange(Answering):
     """See the module. It is driven by its front, until its exchange is, where the request goes past the cache.
 
     :ivar content: of a QUERY.
-    :ivar decision: what was decided about it; ``found``: what that was decided about.
+    :ivar key: what it finds in the store; ``found``: what it found there.
     """
 
-    __slots__ = (
-        "_collected", "_delivery", "_done", "_fetch", "_paused", "asked", "begun", "cache",
-        "content", "decision", "found", "front", "head", "key", "peer", "plan", "port", "record", "settings",
-    )  # fmt: skip
+    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port")
 
     def __init__(
         self,
@@ -65,33 +60,14 @@ class CachedExchange:
         cache: "Cache",
         asked: Asked,
     ) -> None:
-        self.settings = settings
-        self.front = front
-        self.head = head
+        super().__init__(settings, front, head, record, begun, cache, asked)
         self.peer = peer
         self.port = record.client_port
-        self.record = record
         self.plan = plan
-        self.cache = cache
-        self.asked = asked
         self.key = plan.key
         self.content = b""
-        self.begun = begun
-        self._collected: list[bytes] | None = None
-        self.decision: Decision | None = None
         self.found: Sequence[Stored] = ()
-        self._fetch: Gathering | None = None
-        self._delivery: Delivery | None = None
-        self._paused = False
-        self._done = False
-
-    def __repr__(self) -> str:
-        return f"<CachedExchange {self.head.method!r} {self.head.target!r}{' over' if self._done else ''}>"
-
-    @property
-    def over(self) -> bool:
-        """Nothing more is sent by it."""
-        return self._done
+        self._collected: list[bytes] | None = None
 
     # -- what is asked ------------------------------------------------------------------------------------------------
 
@@ -340,51 +316,6 @@ class CachedExchange:
             return b""
         return cache_status.forwarded(self.cache.policy.name, why, status, stored, collapsed, detail)
 
-    # -- sending ------------------------------------------------------------------------------------------------------
-
-    def _deliver(self, stored: Stored, word: str, said: bytes, arriving: Arriving | None = None) -> None:
-        """Send what a stored response, or one that arrives, answers."""
-        record, front = self.record, self.front
-        source: BodySource | None = arriving
-        if source is None:
-            try:
-                source = source_of(stored)
-            except StoreError as error:
-                self._lost(stored, str(error))
-                return
-        end = source.end
-        is_sized = arriving is None or not stored.flags & UNSIZED
-        pieces: Sequence[bytes | tuple[int, int]]
-        status, reason, lines = stored.status, stored.reason, stored.lines
-        if arriving is not None and not is_sized:
-            length = TO_THE_END
-            pieces = () if self.head.method == b"HEAD" else ((0, TO_THE_END),)
-        else:
-            whole = stored if end < 0 or not stored.flags & UNSIZED else sized(stored, end)
-            made = answer(self.asked, self.head, whole, self.cache.secret)
-            status, reason, lines, length, pieces = made.status, made.reason, made.lines, made.length, made.pieces
-        wall = self.cache.wall()
-        age = max(0, int(stored.age + max(0.0, wall - stored.arrived)))
-        lines = b"%bAge: %d\r\n" % (lines, age)
-        if said:
-            lines = b"%bCache-Status: %b\r\n" % (lines, said)
-        record.cache = word
-        if not record.cache_detail and self.decision is not None:
-            record.cache_detail = self.decision.detail or self.decision.reason
-        record.status = status
-        if length == TO_THE_END:
-            front.send_head(status, reason, parsed_lines(lines), CHUNKED_BODY if pieces else NO_BODY, False)
-        elif not pieces:
-            front.send_lines(status, reason, lines, NO_BODY, b"")
-        else:
-            front.send_lines(status, reason, lines, Framing(LENGTH, length), b"")
-        self._delivery = delivery = Delivery(front, source, pieces, self)
-        if arriving is not None:
-            arriving.join(delivery)
-        if self._paused:
-            delivery.pause()
-        delivery.go()
-
     def _lost(self, stored: Stored, reason: str) -> None:
         """The body is not there any more: as if nothing were."""
         self.record.note(f"a stored response is lost: {reason}")
@@ -397,28 +328,12 @@ class CachedExchange:
         lost = self.decision or Decision(MISS, None, "uri-miss")
         self._begin(Fetch(self.cache, self, lost, self.found, False), self._now())
 
-    def sent(self, size: int) -> None:
-        """So many bytes went to the client."""
-        self.record.bytes_out += size
-
-    def delivered(self) -> None:
-        """The response is complete."""
-        record = self.record
-        if record.cache in ("hit", "stale", "revalidated", "collapsed", "error"):
-            self.cache.counters.save(record.bytes_out)
-        self._done = True
-        self._fetch = self._delivery = None
-        self._log(Termination.DONE, "")
-        self.front.finish([])
-
-    def undeliverable(self, reason: str) -> None:
-        """The rest of the body cannot be had: the client must notice."""
-        fetch = self._fetch
-        self._done = True
-        self._fetch = self._delivery = None
-        ended = fetch.record.termination if fetch is not None else None
-        self._log(ended if ended not in (None, Termination.DONE) else Termination.STORE_FAILED, reason)
-        self.front.abort()
+    def _refuse(self) -> None:
+        """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
+        self.cache.counters.count("refused")
+        self.record.cache = "miss"
+        made = failed(Termination.NOT_CACHED, self.settings)
+        self.answer_self(made.status, made.reason, made.fields, made.body, Termination.NOT_CACHED)
 
     # -- the client ---------------------------------------------------------------------------------------------------
 
@@ -453,33 +368,3 @@ class CachedExchange:
                 self._adopt(fetch.record)
                 self.record.bytes_out = fetch.record.bytes_out
         self._log(termination, reason)
-
-    # -- the end ------------------------------------------------------------------------------------------------------
-
-    def _refuse(self) -> None:
-        """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
-        self.cache.counters.count("refused")
-        self.record.cache = "miss"
-        made = failed(Termination.NOT_CACHED, self.settings)
-        self.answer_self(made.status, made.reason, made.fields, made.body, Termination.NOT_CACHED)
-
-    def answer_self(self, status: int, reason: bytes, fields: Fields, body: bytes, termination: Termination) -> None:
-        """An answer of our own."""
-        record = self.record
-        head_only = self.head.method == b"HEAD"
-        record.status = status
-        record.bytes_out = 0 if head_only else len(body)
-        self._done = True
-        self._log(termination, "")
-        self.front.send_head(status, reason, fields, NO_BODY if head_only else Framing(LENGTH, len(body)), False)
-        if not head_only:
-            self.front.send_body(body)
-        self.front.finish([])
-
-    def _log(self, termination: Termination, reason: str) -> None:
-        record = self.record
-        if record.end(termination, self._now() - self.begun, reason):
-            self.front.ended(record)
-
-    def _now(self) -> float:
-        return self.settings.timers.seconds()

@@ -10,7 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from balancer.errors import StoreError
+from balancer.http.bulk import Sink
 from balancer.http.front import Front
+from balancer.net.sendfile import FileSender, Sending
 
 PIECE = 65536
 """Bytes read at one time: what a transport reads and writes at one time as well."""
@@ -32,6 +34,10 @@ class BodySource(Protocol):
     @property
     def end(self) -> int:
         """Where the body ends; -1 where that is not known yet."""
+
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """A descriptor and where the body begins there, for the kernel to send it; ``None`` for none."""
 
     def moved_on(self) -> None:
         """A delivery has taken something."""
@@ -57,13 +63,27 @@ class Delivery:
     """See the module.
 
     :param pieces: what is sent, in order: literal bytes, and ``(offset, end)`` of the body (:data:`TO_THE_END`).
+    :param sender: has the kernel send pieces of files from ``least`` bytes on; ``None`` for nobody.
     """
 
-    __slots__ = ("_busy", "_front", "_offset", "_over", "_paused", "_pieces", "_source", "_taker", "_waiting")
+    __slots__ = (
+        "_busy", "_front", "_least", "_offset", "_over", "_paused", "_pieces", "_sender", "_sending", "_sink",
+        "_source", "_taker", "_waiting",
+    )  # fmt: skip
 
     def __init__(
-        self, front: Front, source: BodySource, pieces: Sequence[bytes | tuple[int, int]], taker: Taker
+        self,
+        front: Front,
+        source: BodySource,
+        pieces: Sequence[bytes | tuple[int, int]],
+        taker: Taker,
+        sender: FileSender | None = None,
+        least: int = 0,
     ) -> None:
+        self._sender = sender if least else None
+        self._least = least
+        self._sending: Sending | None = None
+        self._sink: Sink | None = None
         self._front = front
         self._source = source
         self._pieces: list[bytes | tuple[int, int]] = list(reversed(pieces))
@@ -95,7 +115,7 @@ class Delivery:
         """The client is gone."""
         if not self._over:
             self._over = True
-            self._source.leave(self)
+            self._leave()
 
     def break_off(self, reason: str) -> None:
         """The rest of the body will never come."""
@@ -115,7 +135,7 @@ class Delivery:
 
     def go(self) -> None:
         """Send what can be sent."""
-        if self._busy or self._waiting or self._over:
+        if self._busy or self._waiting or self._over or self._sending is not None:
             return
         self._busy = True
         try:
@@ -128,7 +148,7 @@ class Delivery:
             self._busy = False
         if not self._pieces and not self._over and not self._waiting:
             self._over = True
-            self._source.leave(self)
+            self._leave()
             self._taker.delivered()
 
     def _step(self) -> bool:
@@ -144,6 +164,8 @@ class Delivery:
             self._pieces.pop()
             self._offset = self._begin()
             return True
+        if self._sender is not None and end - self._offset >= self._least and self._send_file(self._sender, end):
+            return False
         size = PIECE if end < 0 else min(PIECE, end - self._offset)
         data = self._source.read(self._offset, size)
         if isinstance(data, Deferred):
@@ -186,5 +208,60 @@ class Delivery:
     def _fail(self, reason: str) -> None:
         if not self._over:
             self._over = True
-            self._source.leave(self)
+            self._leave()
             self._taker.undeliverable(reason)
+
+    def _leave(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.stop()
+        self._source.leave(self)
+
+    # -- what the kernel sends ----------------------------------------------------------------------------------------
+
+    def _send_file(self, sender: FileSender, end: int) -> bool:
+        """Have the kernel send the body from here to there; ``False`` where that cannot be done."""
+        file, sink = self._source.file, self._front.sink()
+        if file is None or sink is None:
+            self._sender = None  # nor will it be later
+            return False
+        self._front.flush()
+        if self._over:
+            return True
+        descriptor, start = file
+        self._sink = sink
+        self._sending = sender.begin(sink.transport, descriptor, start + self._offset, end - self._offset, self)
+        if self._sending is None:
+            self._sender = None
+            return False
+        sink.pauseProducing()  # until all before it is written
+        return True
+
+    def moved(self, size: int) -> None:
+        """So much went."""
+        self._offset += size
+        self._taker.sent(size)
+
+    def blocked(self) -> None:
+        """The client does not read: its time to do so begins anew, for a part was taken."""
+        if self._sink is not None:
+            self._sink.pauseProducing()
+
+    def unblocked(self) -> None:
+        """It reads again."""
+        if self._sink is not None:
+            self._sink.resumeProducing()
+
+    def done(self) -> None:
+        """All of it went."""
+        self._sending = None
+        self.go()
+
+    def lost(self, words: str) -> None:
+        """The client's connection is lost."""
+        if self._sink is not None:
+            self._sink.was_lost()
+
+    def short(self) -> None:
+        """The file ends before the body does."""
+        self._fail("the file is shorter than it was")

@@ -18,6 +18,7 @@ from balancer.http.answers import DateField
 from balancer.http.upstreams import HttpUpstream
 from balancer.http1.limits import HttpLimits
 from balancer.http1.memo import RequestMemo
+from balancer.net.sendfile import FileSender
 from balancer.net.splice import Splicer
 from balancer.net.timers import TimerWheel
 
@@ -48,6 +49,7 @@ class HttpSettings:
     :ivar splice: bytes after which a request's body or a direction of a tunnel is spliced, or that are still to come of
         a response, 0 for never.
     :ivar splicer: who splices; ``None`` for nobody.
+    :ivar sender: who sends stored bodies from files, from ``splice`` bytes on; ``None`` for nobody.
     :ivar scheme: ``b"https"`` for a listener with TLS.
     :ivar retry_after: seconds, sent with 503.
     :ivar caches: by name, all that routes and upstreams name; empty where none does.
@@ -70,6 +72,7 @@ class HttpSettings:
     buffer: int = 262144
     splice: int = 262144
     splicer: Splicer | None = None
+    sender: FileSender | None = None
     scheme: bytes = b"http"
     retry_after: int = RETRY_AFTER
     caches: Mapping[str, "Cache"] = field(default_factory=dict)

@@ -7,11 +7,12 @@ from balancer.http.delivery import BodySource, Delivery
 class Bytes:
     """A body in memory as a :class:`BodySource`."""
 
-    __slots__ = ("_body", "end")
+    __slots__ = ("_body", "end", "file")
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.end = len(body)
+        self.file: tuple[int, int] | None = None
 
     def read(self, offset: int, size: int) -> bytes:
         """A part of it."""
@@ -27,11 +28,12 @@ class Bytes:
 class Reading:
     """A stored body that is read by one delivery, as a :class:`~balancer.http.delivery.BodySource`."""
 
-    __slots__ = ("_reader", "end")
+    __slots__ = ("_reader", "end", "file")
 
     def __init__(self, reader: BodyReader, size: int) -> None:
         self._reader = reader
         self.end = size
+        self.file = reader.file
 
     def read(self, offset: int, size: int) -> object:
         """A part of it."""

@@ -60,6 +60,16 @@ class DescriptorReactor(Structure):
     removeWriter: Callable[..., object]
 
 
+class Mover(Structure):
+    """Who waits for a :class:`Watch`."""
+
+    def ready(self) -> None:
+        """What was waited for is there."""
+
+    def hung_up(self) -> None:
+        """The reactor found the socket hung up, and watches it no longer."""
+
+
 class Owner(Structure):
     """Who has a direction spliced. None of these is called from :meth:`Splicer.begin` or :meth:`Splice.stop`.
 
@@ -332,11 +342,11 @@ class Watch:
     :ivar descriptor: the duplicate; -1 once it is closed.
     """
 
-    __slots__ = ("_splice", "descriptor")
+    __slots__ = ("_mover", "descriptor")
 
-    def __init__(self, descriptor: int, splice: Splice) -> None:
+    def __init__(self, descriptor: int, mover: Mover) -> None:
         self.descriptor = descriptor
-        self._splice = splice
+        self._mover = mover
 
     def close(self) -> None:
         """Close the duplicate."""
@@ -353,15 +363,15 @@ class Watch:
 
     def doRead(self) -> None:
         """It can be read, or has an error."""
-        self._splice.ready()
+        self._mover.ready()
 
     def doWrite(self) -> None:
         """It can be written, or has an error."""
-        self._splice.ready()
+        self._mover.ready()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor found it hung up."""
-        self._splice.hung_up()
+        self._mover.hung_up()
 
 
 class _Unwritten:

@@ -17,6 +17,7 @@ from balancer.interfaces import ICacheStore, ICacheStorePlugin
 from balancer.stores.chunks import Chunks
 from balancer.stores.memory_writer import MemoryWriter
 from balancer.stores.packing import flagged, nominated_of, packed, tags_of, unpacked
+from balancer.stores.ready import READY_SIZE, Ready, ReadyTable
 from balancer.stores.s3fifo import MAX_USES, SLOT_COST, S3Fifo
 from balancer.stores.settings import MemorySettings
 from balancer.stores.sweep import Sweep
@@ -38,40 +39,28 @@ from balancer.stores.variants import (
 LARGEST_SHARE: Final = 8
 """A body is at most one part in so many of the store."""
 
-UNPACKED_SHARE: Final = 16
+READY_SHARE: Final = 16
 """One part in so many of the store is for what stands there unpacked too."""
-
-UNPACKED_SIZE: Final = 4096
-"""Bytes of heads and packed bodies under one key up to which they are kept unpacked."""
 
 KEY_COST: Final = SLOT_COST + 60 + 32 + 18 + 9 + BYTES_COST
 """Bytes for each key beside its own: the policy's, a place in the table (42 to 84), the number of the slot, its place
 in the lists of keys and of entries and in that of serials, and the key's object."""
 
 
-class Unpacked:
-    """What is kept ready to be found: the responses of one key."""
-
-    __slots__ = ("found", "judged", "slot")
-
-    def __init__(self, found: tuple[Stored, ...], slot: int, judged: int) -> None:
-        self.found = found
-        self.slot = slot
-        self.judged = judged
-
-
 class MemoryStore:
-    """See :class:`~balancer.interfaces.ICacheStore`. All of it answers at once."""
+    """See :class:`~balancer.interfaces.ICacheStore`. All of it answers at once.
+
+    :ivar largest: bytes of the largest body it keeps.
+    """
 
     __slots__ = (
-        "_admitted", "_entries", "_evicted", "_judged", "_keys", "_largest", "_ledger", "_limit", "_newer", "_objects",
-        "_older", "_policy", "_purged", "_refused", "_slots", "_sweep", "_unpacked", "_uris", "_writers", "_writing",
+        "_admitted", "_entries", "_evicted", "_judged", "_keys", "_ledger", "_limit", "_objects", "_policy", "_purged",
+        "_ready", "_refused", "_slots", "_sweep", "_uris", "_writers", "_writing", "largest",
     )  # fmt: skip
 
     def __init__(self, settings: MemorySettings, reactor: Any) -> None:
-        self._limit = settings.size - settings.size // UNPACKED_SHARE
-        self._largest = min(settings.max_object, settings.size // LARGEST_SHARE)
-        self._unpacked = settings.size // UNPACKED_SHARE // UNPACKED_SIZE // 2  # in each of the two tables
+        self._limit = settings.size - settings.size // READY_SHARE
+        self.largest = min(settings.max_object, settings.size // LARGEST_SHARE)
         self._ledger = Ledger()
         self._sweep = Sweep(reactor, self._ledger, self._judge_some)
         self._writers: set[MemoryWriter] = set()
@@ -87,8 +76,7 @@ class MemoryStore:
         self._entries: list[Entry] = [b"", b""]  # of a free slot: no bytes
         self._judged = array("Q", [0, 0])
         self._uris = Uris()
-        self._newer: dict[bytes, Unpacked] = {}
-        self._older: dict[bytes, Unpacked] = {}
+        self._ready = ReadyTable(settings.size // READY_SHARE // READY_SIZE // 2)
 
     def __repr__(self) -> str:
         return f"<MemoryStore {self._objects} objects, {self._policy.used + self._writing} of {self._limit} bytes>"
@@ -118,12 +106,18 @@ class MemoryStore:
     def stop(self) -> None:
         """Nothing is kept, and nothing waits any more."""
         self._sweep.stop()
-        for slot in list(self._slots.values()):
-            self._replace(slot, [])
+        self._slots = {}
+        self._policy = S3Fifo(self._limit)
+        self._keys = [b"", b""]
+        self._entries = [b"", b""]
+        self._judged = array("Q", [0, 0])
+        self._uris = Uris()
+        self._ready.clear()
+        self._objects = 0
 
     def get(self, key: bytes) -> tuple[Stored, ...]:
         """See :class:`~balancer.interfaces.ICacheStore`."""
-        ready = self._newer.get(key)
+        ready = self._ready.newer.get(key)
         if ready is None or ready.judged < self._ledger.last:
             return self._find(key)
         uses = self._policy.uses
@@ -147,7 +141,7 @@ class MemoryStore:
     def put(self, key: bytes, stored: Stored) -> None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         body = stored.body
-        if not isinstance(body, bytes | Chunks) or stored.size > self._largest:
+        if not isinstance(body, bytes | Chunks) or stored.size > self.largest:
             self._refused += 1
             return
         verdict = self._ledger.arriving(key, stored)
@@ -161,6 +155,12 @@ class MemoryStore:
         slot = self._slots.get(key)
         if slot is not None:
             self._replace(slot, [kept for kept in variants_of(self._entries[slot]) if not _same(kept, stored)])
+
+    def discard(self, key: bytes) -> None:
+        """Let go of whatever is under this key."""
+        slot = self._slots.get(key)
+        if slot is not None:
+            self._replace(slot, [])
 
     def remove(self, uri: bytes, soft: bool) -> int:
         """See :class:`~balancer.interfaces.ICacheStore`."""
@@ -182,7 +182,7 @@ class MemoryStore:
 
     def room(self, size: int, more: int) -> bool:
         """Whether a body of so many bytes may have so many more. Half the store is for what is complete."""
-        return size + more <= self._largest and (self._writing + more) * 2 <= self._limit
+        return size + more <= self.largest and (self._writing + more) * 2 <= self._limit
 
     def wrote(self, cost: int) -> None:
         """See :class:`~balancer.stores.memory_writer.Taker`."""
@@ -205,19 +205,16 @@ class MemoryStore:
         if not slot:
             return ()
         judged = self._judged[slot]
-        ready = self._newer.get(key) or self._older.get(key)
+        ready = self._ready.find(key)
         if ready is None:
             found, size = self._unpack(slot, judged)
             again = self._policy.uses[slot] > 0
             self._policy.use(slot)
-            if not again or size > UNPACKED_SIZE:
+            if not again or size > READY_SIZE:
                 return found
-            ready = Unpacked(found, slot, judged)
+            ready = Ready(found, slot, judged)
         ready.judged = judged
-        self._newer[key] = ready
-        if len(self._newer) > self._unpacked:
-            self._older = self._newer
-            self._newer = {}
+        self._ready.keep(key, ready)
         return ready.found
 
     def _unpack(self, slot: int, judged: int) -> tuple[tuple[Stored, ...], int]:
@@ -283,6 +280,9 @@ class MemoryStore:
             self._replace(slot, [new, *[kept for kept in variants if nominated_of(head_of(kept)) != nominated]])
         else:
             slot = self._insert(key, new)
+            excess = self._uris.excess(key)
+            if excess:
+                self.discard(excess)
         self._judged[slot] = self._ledger.serial
         self._evict()
 
@@ -307,24 +307,19 @@ class MemoryStore:
             self._release(slot)
             self._policy.remove(slot)
             return
-        self._forget(self._keys[slot])
+        self._ready.forget(self._keys[slot])
         self._objects += len(variants) - len(old)
         self._policy.resize(slot, cost_of(variants) - cost_of(old))
         self._entries[slot] = entry_of(variants)
 
     def _release(self, slot: int) -> None:
         key = self._keys[slot]
-        self._forget(key)
+        self._ready.forget(key)
         self._objects -= len(variants_of(self._entries[slot]))
         del self._slots[key]
         self._uris.discard(key)
         self._keys[slot] = b""
         self._entries[slot] = b""
-
-    def _forget(self, key: bytes) -> None:
-        """What was unpacked is no longer so."""
-        self._newer.pop(key, None)
-        self._older.pop(key, None)
 
     def _evict(self) -> None:
         while self._policy.used + self._writing > self._limit:

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from balancer.cache.purges import Ledger
 
-SLICE: Final = 500
-"""Entries that are judged in one turn: half a millisecond, or two where all of them are purged."""
+SLICE: Final = 200
+"""Entries that are judged in one turn: about half a millisecond, or one where all of them are purged."""
 
 PAUSE: Final = 0.005
-"""Seconds between two turns: a sweep of a million entries takes some ten seconds and a tenth to a third of them."""
+"""Seconds between two turns: a sweep of a million entries takes half a minute, of which it works a tenth."""
 
 GRACE: Final = 60.0
 """Seconds for which a purge is remembered after a sweep, for what was asked for before it and has not arrived yet."""

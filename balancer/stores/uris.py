@@ -13,6 +13,10 @@ from balancer.cache.purges import uri_of_key
 MAX_COMMON: Final = 32
 """Rests that are tried for each URI."""
 
+MAX_LISTED: Final = 4096
+"""Keys that are listed for one URI (one for each body of a QUERY, for example). For one more the oldest has to leave,
+so that an invalidation, which removes all of them at once, takes some 20 ms at most."""
+
 LISTED_COST: Final = 400
 """Bytes that a key takes which is listed: most of it is the two tables it is in, where it is alone there."""
 
@@ -36,6 +40,11 @@ class Uris:
             return 0
         self._listed.setdefault(uri, {})[key] = None
         return LISTED_COST
+
+    def excess(self, key: bytes) -> bytes:
+        """The key that has to leave, after this one was added; empty for none."""
+        listed = self._listed.get(uri_of_key(key)) if self._listed else None
+        return next(iter(listed)) if listed is not None and len(listed) > MAX_LISTED else b""
 
     def discard(self, key: bytes) -> None:
         """A key is not there any more."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import Doc
 
+from balancer.cache.policy import CachePolicy
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
 from balancer.config.wording import (
     MAX_LISTED,
@@ -20,6 +21,7 @@ from balancer.config.wording import (
     dotted,
     inside,
     keys_of,
+    measure,
     nearest,
     shown,
     table_in,
@@ -74,9 +76,14 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual((told.default, told.written_default), ("x", '"so"'))
         self.assertEqual((told.doc, told.brief), ("What it is.", "a word"))
 
+    def test_a_duration_that_may_be_absent(self) -> None:
+        """What it counts is known all the same, and its brief words do not tell how durations are written."""
+        key = keys_of(CachePolicy)["ttl"]
+        self.assertEqual((measure(key.annotation), key.brief), ("seconds", "a duration of at least 0"))
+
     def test_every_key_is_documented(self) -> None:
         """Every key of the configuration has a manual entry."""
-        for table in (Configuration, UpstreamConfig, ListenerConfig, ServerConfig):
+        for table in (Configuration, UpstreamConfig, ListenerConfig, ServerConfig, CachePolicy):
             for key in keys_of(table).values():
                 self.assertTrue(key.doc, (table, key.name))
 
@@ -129,6 +136,11 @@ class ShownTests(SynchronousTestCase):
         for key in ("Authorization", "X-Api-Key", "password", "client_secret", "Cookie", "token"):
             self.assertEqual(shown("hunter2", ("check", "headers", key)), "a value that is not shown")
 
+    def test_names_of_cookies(self) -> None:
+        """Which cookies a key is about is no secret."""
+        for key in ("cookies", "set_cookie"):
+            self.assertEqual(shown("currency", ("cache", "pages", "key", key)), '"currency"')
+
     def test_dotted(self) -> None:
         """Paths are written as TOML would, with the place in a list in brackets."""
         self.assertEqual(dotted(("upstream", "a b", "servers", 0, "weight")), 'upstream."a b".servers[0].weight')
@@ -141,6 +153,7 @@ class ShownTests(SynchronousTestCase):
         self.assertEqual(toml(0.25, "seconds"), "0.25")
         self.assertEqual(toml(0.0, "seconds"), "0")
         self.assertEqual(toml(262144, "bytes"), '"256KiB"')
+        self.assertEqual(toml(10 * 2**30, "bytes"), '"10GiB"')
         self.assertEqual(toml(100, "bytes"), "100")
         self.assertEqual(toml((True, "a", 1, {"b": 0.5})), '[true, "a", 1, {b = 0.5}]')
         self.assertRaises(TypeError, toml, object())

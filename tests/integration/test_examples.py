@@ -31,12 +31,34 @@ def name_itself(name: bytes) -> "SocketServer":
 
 def get(port: int, path: str = "/") -> bytes:
     """One GET; the whole answer, up to the close."""
+    return ask(port, path)
+
+
+def ask(port: int, path: str, fields: str = "", method: str = "GET") -> bytes:
+    """One request; the whole answer, up to the close."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: test\r\n{fields}Connection: close\r\n\r\n".encode())
         received = b""
         while more := client.recv(65536):
             received += more
         return received
+
+
+def tagged(connection: socket.socket) -> None:
+    """An HTTP server whose pages have a lifetime and a tag, and whose files have neither."""
+    data = b""
+    while more := connection.recv(65536):
+        data += more
+        while b"\r\n\r\n" in data:
+            head, _, data = data.partition(b"\r\n\r\n")
+            fields = b"" if b" /static" in head else b"Cache-Control: max-age=60\r\nCache-Tag: news\r\n"
+            connection.sendall(b"HTTP/1.1 200 OK\r\n%bContent-Length: 2\r\n\r\nok" % fields)
+
+
+def status(port: int, path: str, fields: str = "") -> str:
+    """What the answer to a GET has in Cache-Status; empty for none."""
+    found = re.search(rb"\r\nCache-Status: (.*?)\r\n", ask(port, path, fields))
+    return "" if found is None else found[1].decode("ascii")
 
 
 def get_kept(port: int, length: int) -> bytes:
@@ -118,3 +140,23 @@ class ConfigurationTests(SynchronousTestCase):
                     for host, port in balancer.addresses.values():
                         self.assertEqual(host, "127.0.0.1")
                         self.assertGreater(port, 0)
+
+    def test_the_site_behind_a_cache(self) -> None:
+        """cache.toml keeps pages and files, not the account, and with a token written in it is purged as it says."""
+        text = (ETC / "cache.toml").read_text().replace("#[cache.pages.purge]", "[cache.pages.purge]")
+        text = text.replace("#token =", 'token = "tested-by-this-token"').replace(
+            "tcp:8080", "tcp:0:interface=127.0.0.1"
+        )
+        with SocketServer(tagged) as one, SocketServer(tagged) as two:
+            text = text.replace("127.0.0.1:8001", one.address).replace("127.0.0.1:8002", two.address)
+            with BalancerProcess(config=text, expect=1) as balancer:
+                ((_, port),) = balancer.addresses.values()
+                self.assertIn("fwd=uri-miss", status(port, "/"))
+                self.assertIn("hit", status(port, "/?utm_source=mail"))
+                self.assertIn("fwd=bypass", status(port, "/", "Cookie: session=1\r\n"))
+                self.assertIn("fwd=uri-miss", status(port, "/static/a.css?1"))
+                self.assertIn("hit", status(port, "/static/a.css?2"))
+                self.assertEqual([status(port, "/account"), status(port, "/account")], ["", ""])
+                purge = "Authorization: Bearer tested-by-this-token\r\nCache-Tag: news\r\n"
+                self.assertIn(b'{"purged": null}', ask(port, "/", purge, "PURGE"))
+                self.assertIn("fwd=uri-miss", status(port, "/"))

@@ -205,6 +205,32 @@ class StartTests(SynchronousTestCase):
             for address in balancer.addresses.values():
                 self.assertTrue(get_first(address).endswith(b"hello\n"))
 
+    def test_a_cache_without_a_file(self) -> None:
+        """With ``--cache`` what the server allows to be kept is asked for once, and the log says so."""
+        asked = []
+
+        def lasting(connection: socket.socket) -> None:
+            data = b""
+            while more := connection.recv(65536):
+                data += more
+                while b"\r\n\r\n" in data:
+                    head, _, data = data.partition(b"\r\n\r\n")
+                    asked.append(head)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\n\r\nyes")
+
+        with (
+            SocketServer(lasting) as server,
+            BalancerProcess(
+                "--http", "127.0.0.1:0", "--to", server.address, "--cache", "--access-log", "-", expect=1
+            ) as balancer,
+        ):
+            (address,) = balancer.addresses.values()
+            self.assertTrue(get(address).endswith(b"yes"))
+            self.assertIn(b"Cache-Status: balancer; hit; ttl=", get(address))
+            balancer.wait_for(r" cache=miss ")
+            balancer.wait_for(r" cache=hit ")
+        self.assertEqual(len([head for head in asked if head.startswith(b"GET")]), 1)
+
     def test_the_demonstration(self) -> None:
         """``--demo`` serves HTTP and TCP, prints what to try, and its switch takes a backend out with a reason."""
         with BalancerProcess("--demo", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", expect=2) as balancer:

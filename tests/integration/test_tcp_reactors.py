@@ -37,6 +37,11 @@ class ReactorTests(SynchronousTestCase):
         self.tell("test_tcp_splice.py")
         self.tell("test_http_splice.py")
 
+    def test_sendfile(self) -> None:
+        """And the whole of test_sendfile, on both."""
+        for name in ("asyncio", "uvloop"):
+            self.tell("test_sendfile.py", name)
+
     def test_uvloop_splice(self) -> None:
         """All that is spliced is spliced on our own reactor too."""
         for name in ("test_tcp_splice", "test_http_splice", "test_http_splice_up", "test_http_splice_tunnel"):

@@ -33,5 +33,5 @@ expect = LazyProbe("expect", "balancer.health.probes.EXPECT")
 udp = LazyProbe("udp", "balancer.health.probes.UDP")
 
 memory = LazyStore("memory", "balancer.stores.memory.MEMORY")
-#tiered = LazyStore("tiered", "balancer.stores.tiered.TIERED")
-#disk = LazyStore("disk", "balancer.stores.disk.DISK")
+tiered = LazyStore("tiered", "balancer.stores.tiered.TIERED")
+disk = LazyStore("disk", "balancer.stores.disk.DISK")

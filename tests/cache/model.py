@@ -107,6 +107,7 @@ class History:
         one = len({v.base.order for v in found}) == 1
         told = Directed(said, self.policy)
         withheld = ask.has("no-store") or (ask.authorization and not told.shareable) or ask.match is not None
+        withheld = withheld or any(purge.order > got.asked for purge in self._purges)  # it may meet the update
         for version in found:
             must = version.suits(ask) and not withheld and (strong or (one and said.etag is not None))
             version.superseded = must
@@ -195,7 +196,7 @@ class History:
         if own and version.base is version.last:
             return out
         out += unstorable(version.base, version.original, self.policy)
-        out += self._faults_by_purges(version)
+        out += self._faults_by_purges(version, min((got.asked for got in sent.received), default=self._order + 1))
         return out if own else out + self._faults_of_reuse(sent, version)
 
     def _relatives(self, version: Version) -> list[Received]:
@@ -268,11 +269,14 @@ class History:
             return [Violation("9111 4.2.3", f"Age: {int(told)} of a response that is {age:g} s old")]
         return []
 
-    def _faults_by_purges(self, version: Version) -> list[Violation]:
-        """Sections 4.4, and what a purge promises: nothing asked for before it is found after it."""
+    def _faults_by_purges(self, version: Version, since: int) -> list[Violation]:
+        """Sections 4.4, and what a purge promises: nothing asked for before it is found after it.
+
+        :param since: when what is judged was found: what was purged later it may have yet.
+        """
         out = []
         for purge in self._purges:
-            if not self._meets(purge, version):
+            if purge.order > since or not self._meets(purge, version):
                 continue
             if purge.by_method:
                 if version.last.order < purge.order:
@@ -320,10 +324,11 @@ class History:
             and new.last.date > old.last.date
             and new.suits(ask)
             and new.original.status == 200
+            and (bool(new.said.vary) or not old.said.vary)  # of those with and without Vary, the former (section 4.1)
             and new.base.ask.match is None  # a condition on the origin's state goes past caches (section 4.3.2)
             and new.base.ask.method == old.base.ask.method
             and not unstorable(new.base, new.said, self.policy)
-            and not self._faults_by_purges(new)
+            and not self._faults_by_purges(new, self._order)
             and not new.superseded
             and new.fresh(now, self.policy)
             and not Directed(new.said, self.policy).whole("no-cache")

@@ -5,6 +5,8 @@ them. ``BALANCER_CACHE_SEQUENCES`` sets how many are played (500 unless told): 2
 """
 
 import os
+from collections.abc import Iterable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from balancer.cache.policy import CachePolicy
 from tests.cache.exchanges import Ask
 from tests.cache.origin import USUAL, Template
+from tests.cache.settled import SettledDisk
 from tests.cache.stage import Stage
+from tests.cache.versions import Violation
 
 SEQUENCES = int(os.environ.get("BALANCER_CACHE_SEQUENCES", "500"))
 
@@ -65,6 +69,7 @@ SAID: list[Feature] = [
     *[("content_location", value) for value in ("/1", "/2")],
     *[("status", value) for value in (404, 500, 503, 302, 204, 299, 410, 301)],
     *[("behaviour", value) for value in ("deaf", "other tag", "no validators", "lean", "dead", "other range", "dead")],
+    *[("purges", (purge,)) for purge in (("url", "http://a.example/1"), ("tag", "t"), ("all", ""))],
     ("took", 3.0),
     ("took", -3.0),
     ("length", False),
@@ -92,6 +97,34 @@ def asks(features: list[Feature], most: int, said: Any, changed: Any) -> Any:
     return st.tuples(st.just("ask"), st.lists(st.sampled_from(features), max_size=most), said, changed)
 
 
+def scene(*steps: Any) -> tuple[str, tuple[Any, ...]]:
+    """Steps that go together: chance seldom makes them."""
+    return "scene", steps
+
+
+def ask(*features: Feature, said: list[Feature] | None = None) -> tuple[str, list[Feature], list[Feature] | None, bool]:
+    """A client asks, after the origin began to say this."""
+    return "ask", list(features), said, False
+
+
+PATIENT = ("cc", ("max-stale", None))
+POST = [("method", "POST"), ("path", "/2")]
+
+SCENES = [
+    scene(ask(said=[("cc", ("no-cache", ("X-A",))), ("cc", ("max-age", 60)), ("extra", True)]), ask()),
+    scene(ask(said=[("cc", ("private", ("x-b",))), ("cc", ("max-age", 60)), ("extra", True)]), ask()),
+    *[scene(ask(PARTS[0], said=[("etag", kind)]), ask(PARTS[1]), ask(PARTS[2]), ask()) for kind in ("weak", None)],
+    scene(ask(PARTS[0], said=[("etag", "strong")]), ask(PARTS[1]), ask(PARTS[2]), ask()),
+    scene(ask(said=[]), ask(*POST, said=[("content_location", "/1")]), ask()),
+    scene(ask(said=[]), ask(*POST, said=[("location", "/1")]), ask()),
+    scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("proxy-revalidate", None))]), ("clock", 20.0), ask(PATIENT)),
+    scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("must-revalidate", None))]), ("clock", 20.0), ask(PATIENT)),
+    scene(ask(said=[]), ask(said=[("behaviour", "dead")]), ("clock", 1000.0), ask(), ("clock", 100000.0), ask()),
+    scene(ask(said=[("cc", ("stale-if-error", 30))]), ask(said=[("behaviour", "dead")]), ("clock", 31.0), ask()),
+    scene(ask(said=[("purges", (("tag", "t"),)), ("tags", ("t",))]), ask()),
+    scene(ask(said=[("purges", (("url", "http://a.example/1"),))]), ask()),
+]
+
 STEPS = st.one_of(
     asks(ASKED, 3, st.none() | st.lists(st.sampled_from(SAID), max_size=4), st.booleans()),
     asks(ASKED, 1, st.none(), st.just(False)),
@@ -100,6 +133,8 @@ STEPS = st.one_of(
     asks(NEGOTIATED, 2, st.none(), st.just(False)),
     st.tuples(st.just("clock"), st.sampled_from(CLOCK)),
     st.tuples(st.just("purge"), st.sampled_from(PURGES), st.booleans()),
+    st.sampled_from(SCENES),
+    st.sampled_from([("chance", 0.0), ("chance", 0.99), ("restart",)]),
 )
 
 POLICIES = [
@@ -149,23 +184,56 @@ def template(features: list[Feature]) -> Template:
     return values | told
 
 
-@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(policy=st.sampled_from(POLICIES), steps=st.lists(STEPS, min_size=2, max_size=14))
-def test_nothing_forbidden(policy: CachePolicy, steps: list[Any]) -> None:
-    """What a cache sends is permitted, whatever was asked, said and done before."""
-    stage = Stage(policy)
-    told: Template = USUAL
+def played(stage: Stage, steps: Iterable[Any], told: Template = USUAL) -> list[Violation]:
+    """What a sequence does that is forbidden, first of all; empty for nothing."""
     for step in steps:
+        faults: list[Violation] = []
         if step[0] == "clock":
             stage.now += step[1]
         elif step[0] == "purge":
             stage.purge(*step[1], soft=step[2])
+        elif step[0] == "scene":
+            faults = played(stage, step[1], told)
+        elif step[0] == "chance":
+            stage.chance = step[1]
+        elif step[0] == "restart":
+            stage.restart()
         else:
-            ask = asked(step[1], stage)
+            who = asked(step[1], stage)
             if step[3]:
-                stage.origin.change(ask)
+                stage.origin.change(who)
             if step[2] is not None:
                 told = template(step[2])
-                stage.origin.speak(ask, told)
-            faults = stage.play(ask, told, chance=0.0)
+                stage.origin.speak(who, told)
+            faults = stage.play(who, told)
+        if faults:
+            return faults
+    return []
+
+
+SEQUENCE = st.lists(STEPS, min_size=2, max_size=14)
+
+
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(policy=st.sampled_from(POLICIES), steps=SEQUENCE)
+def test_nothing_forbidden(policy: CachePolicy, steps: list[Any]) -> None:
+    """What a cache sends is permitted, whatever was asked, said and done before."""
+    stage = Stage(policy)
+    faults = played(stage, steps)
+    assert not faults, "\n".join([*stage.events, *map(str, faults)])
+
+
+def test_nothing_forbidden_from_a_disk() -> None:
+    """The same of what survives restarts."""
+    with TemporaryDirectory() as path:
+        disk = SettledDisk(path)
+
+        @settings(max_examples=SEQUENCES // 5, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(policy=st.sampled_from(POLICIES), steps=SEQUENCE)
+        def nothing_forbidden(policy: CachePolicy, steps: list[Any]) -> None:
+            stage = Stage(policy, disk)
+            faults = played(stage, steps)
             assert not faults, "\n".join([*stage.events, *map(str, faults)])
+
+        nothing_forbidden()
+        disk.stop()

@@ -9,11 +9,12 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from balancer.config.chosen import StoreConfig
 from balancer.config.schema import Configuration
 from balancer.config.vocabulary import MEMORY
-from balancer.errors import UnknownName
+from balancer.errors import StoreError, UnknownName
 from balancer.http.cache import Cache
 from balancer.interfaces import ICacheStore, ICacheStorePlugin
 from balancer.plugins import named
@@ -64,16 +65,20 @@ class Caches:
                 self.caches[name] = Cache(name, policy, store, self._wall, self._random, counters)
 
     async def settle(self) -> None:
-        """Stop the stores that left, then start those that came: they may want the same directory."""
+        """Stop the stores that left, then start those that came: they may want the same directory. How long a start
+        takes is nobody's matter: until then nothing is found and nothing kept."""
         replaced, self._replaced = self._replaced, []
         new, self._new = self._new, []
         for store in replaced:
             await maybeDeferred(store.stop)
         for store in new:
-            try:
-                await maybeDeferred(store.start)
-            except Exception:  # a plugin's, too: a store that does not open keeps nothing, and the others serve
-                log.failure("{store!r} does not start: nothing is kept in it", store=store)
+            maybeDeferred(store.start).addErrback(self._not_started, store)
+
+    def _not_started(self, failure: Failure, store: ICacheStore) -> None:
+        if failure.check(StoreError):
+            log.error("{problem}; nothing is kept there", problem=failure.getErrorMessage())
+        else:
+            log.failure("{store!r} does not start: nothing is kept in it", failure, store=store)
 
     async def stop(self) -> None:
         """Close every store, with what is worth keeping kept."""

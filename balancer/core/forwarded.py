@@ -39,6 +39,11 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,200}")  # 200: three times the longest
 
 _IDS = 64  # made at one time
 _ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-request-id"})
+_TOLD_OF_TARGET = frozenset({
+    b"forwarded", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-prefix",
+    b"x-forwarded-ssl", b"x-forwarded-scheme",
+})  # fmt: skip
+_OF_TARGET = re.compile(rb"""(?i)(?:host|proto)\s*=\s*(?:"[^"]*"|[^;,\s]*)""")
 
 
 class ReceivedRequest(Protocol):
@@ -177,6 +182,15 @@ class Peer:
             return self.address
         path = [value for name, value in head.fields if name.lower() == b"x-forwarded-for"]
         return self._forwarding.trusted.client(self.address, path)
+
+    def told(self, head: ReceivedRequest) -> bytes:
+        """What trusted proxies say of what the client asked for, and servers believe: scheme, host and the like. Two
+        requests of which it differs are for different things. Empty where they say nothing, or are not believed."""
+        if not self.trusted:
+            return b""
+        said = [(name.lower(), value) for name, value in head.fields if name.lower() in _TOLD_OF_TARGET]
+        said = [(name, b",".join(_OF_TARGET.findall(value)) if name == b"forwarded" else value) for name, value in said]
+        return b"\n".join(b"%b: %b" % field for field in sorted(said))
 
     def request(self, head: ReceivedRequest, upgrade: bytes | None = None) -> BackendRequest:
         """Return the fields of a request as they go to a backend.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from balancer.cache.answers import answer
 from balancer.cache.asked import Asked
-from balancer.cache.reuse import Decision
+from balancer.cache.reuse import Decision, current_age
 from balancer.cache.stored import UNSIZED, Stored, parsed_lines
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
@@ -77,8 +77,14 @@ class Answering:
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    def _deliver(self, stored: Stored, word: str, said: bytes, arriving: Arriving | None = None) -> None:
-        """Send what a stored response, or one that arrives, answers."""
+    def _deliver(
+        self, stored: Stored, word: str, said: bytes, arriving: Arriving | None = None, aged: bool = True
+    ) -> None:
+        """Send what a stored response, or one that arrives, answers.
+
+        :param word: for the record; ``said``: for Cache-Status.
+        :param aged: it was not made or confirmed for this request, which Age says (RFC 9111 section 5.1).
+        """
         record, front = self.record, self.front
         source: BodySource | None = arriving
         if source is None:
@@ -98,9 +104,8 @@ class Answering:
             whole = stored if end < 0 or not stored.flags & UNSIZED else sized(stored, end)
             made = answer(self.asked, self.head, whole, self.cache.secret)
             status, reason, lines, length, pieces = made.status, made.reason, made.lines, made.length, made.pieces
-        wall = self.cache.wall()
-        age = max(0, int(stored.age + max(0.0, wall - stored.arrived)))
-        lines = b"%bAge: %d\r\n" % (lines, age)
+        if aged:
+            lines = b"%bAge: %d\r\n" % (lines, current_age(stored, self.cache.wall()))
         if said:
             lines = b"%bCache-Status: %b\r\n" % (lines, said)
         record.cache = word

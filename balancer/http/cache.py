@@ -178,6 +178,7 @@ class Cache:
         :param soft: it becomes stale instead: it is validated before it is used, and may be sent where servers fail.
         :returns: how many responses there were.
         """
+        uri = self.keys(uri.partition(b"://")[0].lower()).normal(uri)
         for key in [key for key in self._fetches if key.partition(b"\n")[0] == uri]:
             self._spoil(key)
         self.counters.count("purge")

@@ -59,12 +59,13 @@ class CachedExchange(Answering):
         plan: Plan,
         cache: "Cache",
         asked: Asked,
+        key: bytes,
     ) -> None:
         super().__init__(settings, front, head, record, begun, cache, asked)
         self.peer = peer
         self.port = record.client_port
         self.plan = plan
-        self.key = plan.key
+        self.key = key
         self.content = b""
         self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
@@ -79,6 +80,8 @@ class CachedExchange(Answering):
         head, policy = self.head, self.cache.policy
         if head.method == b"PURGE" and policy.purge is not None:
             purge(self, policy.purge)
+        elif self.asked.only_if_cached and (self.asked.bypass or must_forward(head)):
+            self._refuse()
         elif not self.asked.cacheable:
             self._pass_by(now, complete, body, self.asked.bypass or "method")
         elif head.method == b"QUERY":
@@ -96,7 +99,7 @@ class CachedExchange(Answering):
         """A QUERY: its content is a part of its key."""
         if complete:
             self.content = body
-            self.key = self.cache.keys(self.peer.scheme).key(self.head, body)
+            self.key = self.cache.keys(self.peer.scheme).key(self.head, body) + self.peer.told(self.head)
             self._look(self.cache.store.get(self.key))
         else:
             self._collected = [body] if body else []
@@ -206,8 +209,13 @@ class CachedExchange(Answering):
     def fetched(self, stored: Stored, fetch: Gathering, new: bool) -> None:
         """The fetch for this request brought a response that is whole, or confirmed the stored one."""
         self._adopt(fetch.record)
+        if fetch.cookies:  # of a 304: they are for this client, whatever is stored
+            own = stored.with_body(stored.body)
+            own.lines += b"".join([b"Set-Cookie: %b\r\n" % cookie for cookie in fetch.cookies])
+            stored = own
         word = self._word(stored) if new else "revalidated"
-        self._deliver(stored, word, self.forwarded(stored.status if new else 304, True, False))
+        said = self.forwarded(stored.status if new else 304, True, False)
+        self._deliver(stored, word, said, aged=fetch.aged)
 
     def collapsed(self, stored: Stored) -> None:
         """The fetch for another request brought a response that this one may have too."""
@@ -219,8 +227,7 @@ class CachedExchange(Answering):
         self.cache.counters.count("stale: error")
         self._adopt(fetch.record)
         self.record.cache_detail = why
-        status = fetch.record.status
-        self._deliver(stored, "error", self.forwarded(status, False, False, why))
+        self._deliver(stored, "error", self.forwarded(fetch.answered, False, False, why))
 
     def follow(self, fetch: Gathering, stored: Stored, arriving: Arriving, joined: bool) -> None:
         """The response began to arrive."""
@@ -232,7 +239,7 @@ class CachedExchange(Answering):
             self._adopt(fetch.record)
             word = self._word(stored)
         status = self.forwarded(stored.status, arriving.storing, joined)
-        self._deliver(stored, word, status, arriving)
+        self._deliver(stored, word, status, arriving, joined or fetch.aged)
 
     def through(self, response: tuple[int, bytes, Fields], framing: Framing, last: bool, why: str) -> None:
         """The fetch's response is for this request alone."""
@@ -332,7 +339,10 @@ class CachedExchange(Answering):
         """only-if-cached, and there is nothing (RFC 9111 section 5.2.1.7)."""
         self.cache.counters.count("refused")
         self.record.cache = "miss"
+        self.record.cache_detail = "only-if-cached"
         made = failed(Termination.NOT_CACHED, self.settings)
+        if self.cache.label:
+            made.fields.append((b"Cache-Status", cache_status.local(self.cache.policy.name, "only-if-cached")))
         self.answer_self(made.status, made.reason, made.fields, made.body, Termination.NOT_CACHED)
 
     # -- the client ---------------------------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import ITransport
 
 from balancer.cache.messages import PlainResponse
-from balancer.cache.partial import combined
 from balancer.cache.reuse import MISS, Decision
-from balancer.cache.stored import UNSIZED, BodyReader, Stored
+from balancer.cache.stored import UNSIZED, Stored
 from balancer.cache.storing import Judgement, judge
 from balancer.cache.validation import fetching, freshened, validating
 from balancer.core.record import ExchangeRecord
@@ -23,11 +22,13 @@ from balancer.core.termination import Termination
 from balancer.errors import StoreError
 from balancer.http.arriving import Arriving
 from balancer.http.bulk import Sink
+from balancer.http.complete_front import CompleteFront
 from balancer.http.exchange import Exchange
-from balancer.http.front import Driven
-from balancer.http.gathering import AGAIN, FRESH, IGNORED, OURS, OVER, SPREADING, STARTED, THROUGH, Gathering
+from balancer.http.gathering import AGAIN, FRESH, IGNORED, OURS, OVER, SPREADING, STARTED, THROUGH
 from balancer.http.messages import new_record
+from balancer.http.part import Part
 from balancer.http.plans import Reply
+from balancer.http.sources import Coming
 from balancer.http1.framing import request_fields
 from balancer.http1.heads import CHUNKED, Fields, Framing, RequestHead
 from balancer.net.timers import Timer, nothing
@@ -39,16 +40,13 @@ if TYPE_CHECKING:
 ERRORS = frozenset({500, 502, 503, 504})
 """Statuses in place of which a stale response may be sent (RFC 5861 section 4)."""
 
-PART = 8 * 2**20
-"""Bytes of the largest partial response that is kept to be combined with others: segments of videos have less."""
 
-
-class Fetch(Gathering):
+class Fetch(CompleteFront):
     """See the module; what it is made with is said at :class:`~balancer.http.gathering.Gathering`."""
 
     __slots__ = (
-        "_again", "_body", "_budgeted", "_client", "_content", "_exchange", "_part", "_part_size", "_peer", "_plan",
-        "_port", "_response", "_sent", "_serial", "can_tunnel", "speaks_interim", "timer",
+        "_again", "_body", "_budgeted", "_client", "_content", "_exchange", "_part", "_peer", "_plan",
+        "_port", "_response", "_sent", "_serial", "timer",
     )  # fmt: skip
 
     _exchange: Exchange
@@ -71,9 +69,8 @@ class Fetch(Gathering):
         self._port = leader.port
         self._client = leader.front.client()
         self._response: tuple[int, bytes, Fields] = (0, b"", [])
-        self._body: list[bytes] = []  # of an answer of our own, or of a part
-        self._part: Stored | None = None  # a 206 to be kept
-        self._part_size = 0
+        self._body: list[bytes] = []  # of an answer of our own
+        self._part: Part | None = None  # a 206 to be kept
         self._sent = 0.0
         self._serial = 0
         self._budgeted = False
@@ -155,7 +152,9 @@ class Fetch(Gathering):
         """What a response of the origin is good for; ``None`` where that is settled."""
         cache, decision = self._cache, self._decision
         now = cache.wall()
+        self.answered = status
         response = PlainResponse(status, fields, reason)
+        self.aged = response.get(b"age") is not None
         if status == 304 and decision.stored is not None:
             self._freshen(response, now)
             return None
@@ -183,6 +182,8 @@ class Fetch(Gathering):
             return
         self._state = FRESH
         self._stored = new
+        if cache.policy.set_cookie != "store":
+            self.cookies = response.get_all(b"set-cookie")
         cache.counters.count("revalidated")
         if not self._spoiled:
             self._keep(new)
@@ -243,7 +244,7 @@ class Fetch(Gathering):
         cache.ended(self)
         self._shared = False
         if judgement.stored is not None:
-            self._part = judgement.stored
+            self._part = Part(judgement.stored)
         elif not self._ranged:
             cache.pass_by(self.key, self._settings.timers.seconds(), cache.policy.uncacheable)
         self._state = THROUGH
@@ -255,19 +256,11 @@ class Fetch(Gathering):
         if self._through is None:
             self._state = IGNORED
 
-    def _keep_part(self, part: Stored) -> None:
-        """A partial response is complete: combine it with what is there (RFC 9111 section 3.4)."""
-        body = b"".join(self._body)
-        for variant in self._found:
-            if isinstance(variant.body, bytes) and variant.nominated == part.nominated:
-                both = combined(variant, variant.body, part, body)
-                if both is not None:
-                    part, body = both
-                    break
-                if variant.parts is None:
-                    return  # a whole one of another version, which says more than a part
-        if len(body) <= self._cache.policy.max_object:
-            self._keep(part.with_body(body))
+    def _keep_part(self, part: Part) -> None:
+        """A partial response is complete: keep it, together with what is there."""
+        whole = part.combined(self._found)
+        if whole is not None and whole.size <= self._cache.policy.max_object:
+            self._keep(whole)
 
     # -- the body, the end ---------------------------------------------------------------------------------------------
 
@@ -278,13 +271,8 @@ class Fetch(Gathering):
             self._arriving.add(data)
             self._give_up_if_useless()
         elif state == THROUGH and self._through is not None:
-            if self._part is not None:
-                self._part_size += len(data)
-                if self._part_size > PART:
-                    self._part = None
-                    self._body.clear()
-                else:
-                    self._body.append(data)
+            if self._part is not None and not self._part.add(data):
+                self._part = None
             self._through.passing(data)
         elif state == OURS:
             self._body.append(data)
@@ -416,47 +404,6 @@ class Fetch(Gathering):
     def sink(self) -> Sink | None:
         """Where the body goes, if it only passes."""
         return self._through.splice_into() if self._through is not None and self._part is None else None
-
-    def drive(self, driven: Driven) -> None:
-        """Never asked for: a fetch starts its own exchange."""
-        raise NotImplementedError("a fetch drives its exchange itself")
-
-    def send_interim(self, status: int, reason: bytes, fields: Fields) -> None:
-        """Never asked for: ``speaks_interim`` is False."""
-
-    def send_lines(self, status: int, reason: bytes, lines: bytes, framing: Framing, body: bytes) -> None:
-        """Never asked for: an exchange has fields."""
-        raise NotImplementedError("an exchange sends fields")
-
-    def source(self) -> None:
-        """The request is complete."""
-
-    def open_tunnel(self, tunnel: Driven) -> None:
-        """Never asked for: ``can_tunnel`` is False."""
-        raise NotImplementedError("a fetch has no tunnels")
-
-    def end_tunnel_output(self) -> bool:
-        """Never asked for."""
-        return False
-
-    def pause_request(self) -> None:
-        """The request is complete."""
-
-    def resume_request(self) -> None:
-        """The request is complete."""
-
-
-class Coming:
-    """A body that is still to come: its size is known."""
-
-    __slots__ = ("size",)
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def open(self) -> BodyReader:
-        """Never asked for: whoever gets it reads what arrives."""
-        raise StoreError("the body is still arriving")
 
 
 def _with(head: RequestHead, fields: Fields) -> RequestHead:

@@ -36,11 +36,15 @@ class Gathering:
     :param shared: others may join it.
     :param background: nobody waits for it.
     :ivar key: what it is for.
+    :ivar answered: the status of the origin's answer; 0 while there is none.
+    :ivar aged: the origin's answer had an Age: it comes from another cache.
+    :ivar cookies: what a 304 set, for the client who asked.
     """
 
     __slots__ = (
         "_arriving", "_asked", "_background", "_cache", "_decision", "_found", "_guess", "_head", "_leader", "_ranged",
-        "_settings", "_shared", "_spoiled", "_state", "_stored", "_through", "_waiting", "key", "record",
+        "_settings", "_shared", "_spoiled", "_state", "_stored", "_through", "_waiting", "aged", "answered",
+        "cookies", "key", "record",
     )  # fmt: skip
 
     record: ExchangeRecord
@@ -55,6 +59,9 @@ class Gathering:
         background: bool = False,
     ) -> None:
         self.key = leader.key
+        self.answered = 0
+        self.aged = False
+        self.cookies: list[bytes] = []
         self._cache = cache
         self._decision = decision
         self._found = found

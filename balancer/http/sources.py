@@ -1,6 +1,7 @@
-"""Stored bodies as deliveries read them. They decide nothing and send nothing."""
+"""Stored bodies, and those to come, as deliveries read them. They decide nothing and send nothing."""
 
 from balancer.cache.stored import BodyReader, Stored
+from balancer.errors import StoreError
 from balancer.http.delivery import BodySource, Delivery
 
 
@@ -45,6 +46,19 @@ class Reading:
     def leave(self, delivery: Delivery) -> None:
         """It is read no more."""
         self._reader.close()
+
+
+class Coming:
+    """A body that is still to come: its size is known."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def open(self) -> BodyReader:
+        """Never asked for: whoever gets it reads what arrives."""
+        raise StoreError("the body is still arriving")
 
 
 def source_of(stored: Stored) -> BodySource:

@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.policy import CachePolicy
+from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.termination import Termination
 from balancer.testing.caching import CacheBench
 from balancer.testing.http import Party
@@ -27,6 +28,7 @@ class HitTests(SynchronousTestCase):
         bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"hello")
         self.assertEqual(parts(first)[2], b"hello")
         self.assertEqual(parts(first)[1][b"cache-status"], b"balancer; fwd=uri-miss; fwd-status=200; stored")
+        self.assertNotIn(b"age", parts(first)[1])
         bench.advance(5)
         second = bench.get()
         line, fields, body = parts(second)
@@ -37,6 +39,15 @@ class HitTests(SynchronousTestCase):
         self.assertEqual([record.cache for record in bench.records], ["miss", "hit"])
         self.assertEqual(bench.cache.counters.hits, 1)
         self.assertEqual(bench.cache.counters.bytes_saved, 5)
+
+    def test_the_age_that_another_cache_gave_it(self) -> None:
+        """What an origin behind another cache answers keeps its Age, and grows older here."""
+        bench = CacheBench()
+        first = bench.get()
+        bench.answer(bench.date(20), FRESH, b"Age: 20", body=b"hello")
+        self.assertEqual(parts(first)[1][b"age"], b"20")
+        bench.advance(5)
+        self.assertEqual(parts(bench.get())[1][b"age"], b"25")
 
     def test_a_kept_connection_is_served_on(self) -> None:
         """Hits and misses follow each other on one connection, pipelined too."""
@@ -104,6 +115,14 @@ class HitTests(SynchronousTestCase):
         self.assertEqual(bench.records[0].termination, Termination.NOT_CACHED)
         self.assertEqual(bench.asked, 0)
 
+    def test_only_if_cached_with_a_condition_for_the_origin(self) -> None:
+        """Nor is it forwarded where the origin would have to look at its condition."""
+        bench = CacheBench()
+        line, fields, _ = parts(bench.get(b"/", b"Cache-Control: only-if-cached", b'If-Match: "a"'))
+        self.assertEqual(line, b"HTTP/1.1 504 Gateway Timeout")
+        self.assertEqual(fields[b"cache-status"], b"balancer; detail=only-if-cached")
+        self.assertEqual(bench.asked, 0)
+
 
 class ValidationTests(SynchronousTestCase):
     """What is stale is validated, or sent where that may be."""
@@ -123,10 +142,28 @@ class ValidationTests(SynchronousTestCase):
         request = bench.answer(bench.date(), FRESH, b'ETag: "a"', status=b"304 Not Modified", sized=False)
         self.assertIn(b'\r\nIf-None-Match: "a"\r\n', request)
         line, fields, body = parts(client)
-        self.assertEqual((line, fields[b"age"], body), (b"HTTP/1.1 200 OK", b"0", b"hello"))
+        self.assertEqual((line, body), (b"HTTP/1.1 200 OK", b"hello"))
+        self.assertNotIn(b"age", fields)
         self.assertEqual(fields[b"cache-status"], b"balancer; fwd=stale; fwd-status=304; stored")
         self.assertEqual(parts(bench.get())[1][b"cache-status"], b"balancer; hit; ttl=60")
         self.assertEqual([record.cache for record in bench.records], ["miss", "revalidated", "hit"])
+
+    def test_the_cookie_of_a_304(self) -> None:
+        """What a 304 sets is for the client who asked, and for nobody else."""
+        bench = self.stored(FRESH)
+        client = bench.get()
+        bench.answer(bench.date(), FRESH, b"Set-Cookie: a=1", b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        self.assertEqual(parts(client)[1][b"set-cookie"], b"a=1")
+        self.assertNotIn(b"set-cookie", parts(bench.get())[1])
+
+    def test_a_304_that_forbids_to_store(self) -> None:
+        """A 304 with no-store is asked for again, and what it was about is not used any more."""
+        bench = self.stored(FRESH)
+        bench.get()
+        bench.answer(bench.date(), b"Cache-Control: no-store", b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        bench.answer(bench.date(), b"Cache-Control: no-store", b'ETag: "a"', body=b"hello")
+        bench.get()
+        self.assertEqual(bench.asked, 1)
 
     def test_a_304_to_nothing_is_asked_again(self) -> None:
         """An origin that confirms another response than ours is asked for all of it."""
@@ -359,6 +396,31 @@ class VaryTests(SynchronousTestCase):
             bench.answer(bench.date(), FRESH, b"Vary: Accept-Language", body=language)
         kept = [stored.body for variants in bench.store.kept.values() for stored in variants]
         self.assertEqual(kept, [b"fr", b"en"])
+
+
+class TrustedTests(SynchronousTestCase):
+    """Behind a proxy that ends TLS."""
+
+    def test_scheme_and_host_of_the_client(self) -> None:
+        """What servers are told of scheme and host tells requests apart: a redirect to https is not for https."""
+        bench = CacheBench(forwarded=ForwardedPolicy(trusted_proxies=("192.0.2.0/24",)))
+        bench.get(b"/", b"X-Forwarded-Proto: http", b"X-Forwarded-For: 198.51.100.1")
+        bench.answer(bench.date(), FRESH, b"Location: https://test/", status=b"301 Moved Permanently")
+        bench.get(b"/", b"X-Forwarded-Proto: https", b"X-Forwarded-For: 198.51.100.1")
+        bench.answer(bench.date(), FRESH, body=b"page")
+        for proto, status in ((b"http", b"301 Moved Permanently"), (b"https", b"200 OK")):
+            client = bench.get(b"/", b"X-Forwarded-Proto: " + proto, b"X-Forwarded-For: 198.51.100.2")
+            self.assertEqual(parts(client)[0], b"HTTP/1.1 " + status)
+        self.assertEqual(bench.asked, 0)
+        self.assertEqual(bench.records[-1].client, "198.51.100.2")
+
+    def test_what_strangers_say(self) -> None:
+        """Of others the same fields mean nothing, to servers and to the cache."""
+        bench = CacheBench()
+        bench.get(b"/", b"X-Forwarded-Host: evil")
+        request = bench.answer(bench.date(), FRESH, body=b"page")
+        self.assertNotIn(b"evil", request)
+        self.assertEqual(parts(bench.get())[2], b"page")
 
 
 class PastTests(SynchronousTestCase):

@@ -145,12 +145,20 @@ class History:
             return [Violation("9110 7.6", f"nothing explains a {sent.status} with X-Serial {sent.serial!r}")]
         return min(possible, key=len)
 
+    def judge_body(self, sent: Sent) -> list[Violation]:
+        """The same of a body alone that is complete by now, of a response that was judged when its head came."""
+        versions = [v for v in self._of_target(sent.ask) if sent.serial in (None, b"%d" % v.said.serial)]
+        found = [faults_of_content(sent, version, self._relatives(version)) for version in versions]
+        passed = [got.said for got in sent.received if got.said and sent.serial == b"%d" % got.said.serial]
+        if any(sent.has(said.content()) for said in passed) or not found:
+            return []
+        return min(found, key=len)
+
     def _made_here(self, sent: Sent) -> list[Violation] | None:
         """An error that a cache answers by itself."""
         if sent.serial is not None or sent.status not in (502, 503, 504):
             return None
-        failed = any(got.failed for got in sent.received)
-        if failed or (sent.status == 504 and sent.ask.has("only-if-cached")):
+        if sent.failed or (sent.status == 504 and sent.ask.has("only-if-cached")):
             return []
         return [Violation("9111 4", f"a {sent.status} though the origin did not fail")]
 
@@ -160,7 +168,7 @@ class History:
         if said is None or sent.status != said.status or sent.serial not in (None, b"%d" % said.serial):
             return None
         out = []
-        if sent.body != (b"" if sent.ask.method == "HEAD" else said.content()):
+        if not sent.has(b"" if sent.ask.method == "HEAD" else said.content()):
             out.append(Violation("9110 6.4", "another body than the origin sent"))
         if said.status == 304:
             confirmed = condition_met(sent.ask, said.etag, said.modified, got.date)
@@ -320,7 +328,8 @@ class History:
     def _goes_before(self, new: Version, old: Version, ask: Ask, now: float) -> bool:
         """Whether one is to be used rather than another, as far as can be told: it is stored for certain, and later."""
         return (
-            new.base.order > old.last.order
+            new.base.complete
+            and new.base.order > old.last.order
             and new.last.date > old.last.date
             and new.suits(ask)
             and new.original.status == 200
@@ -337,7 +346,7 @@ class History:
     def _faults_of_freshness(self, sent: Sent, version: Version) -> list[Violation]:
         ask, policy, now = sent.ask, self.policy, sent.now
         told = Directed(version.said, policy)
-        failed = any(got.failed for got in sent.received)
+        failed = sent.failed
         heeded = policy.request_directives and not failed
         lifetime, age = version.lifetime(policy), version.age(now)
         soft = any(p.soft and version.last.asked < p.order and self._meets(p, version) for p in self._purges)

@@ -101,6 +101,10 @@ class Stage:
         self.history.purged(kind, what, soft=soft)
         self.events.append(f"purge {kind} {what} soft={soft}")
 
+    def other(self, step: Any) -> list[Violation]:
+        """It has no steps of its own."""
+        raise NotImplementedError(step)
+
     def _note(self, asking: Asking, reply: Reply, received: list[Received]) -> None:
         decision = asking.decision
         self.events.append(

@@ -5,6 +5,7 @@ It never asks whether a stored response may be used.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 
 from balancer.cache.stored import Fields
@@ -18,6 +19,7 @@ class Sent:
 
     :ivar received: what the origin answered to requests that were made for this one, before it was sent.
     :ivar forwarded: whether the origin was asked at all.
+    :ivar since: the place of the request in the order of things: what was purged later it may have yet.
     :ivar failures: of requests for others, which this one waited for too, those that failed.
     :ivar partial: the body is still coming: it is a part of it.
     """
@@ -29,6 +31,7 @@ class Sent:
     now: float
     received: tuple[Received, ...] = ()
     forwarded: bool = False
+    since: int = sys.maxsize
     failures: tuple[Received, ...] = ()
     partial: bool = False
 

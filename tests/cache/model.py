@@ -204,7 +204,7 @@ class History:
         if own and version.base is version.last:
             return out
         out += unstorable(version.base, version.original, self.policy)
-        out += self._faults_by_purges(version, min((got.asked for got in sent.received), default=self._order + 1))
+        out += self._faults_by_purges(version, sent.since)
         return out if own else out + self._faults_of_reuse(sent, version)
 
     def _relatives(self, version: Version) -> list[Received]:
@@ -349,7 +349,9 @@ class History:
         failed = sent.failed
         heeded = policy.request_directives and not failed
         lifetime, age = version.lifetime(policy), version.age(now)
-        soft = any(p.soft and version.last.asked < p.order and self._meets(p, version) for p in self._purges)
+        soft = any(
+            p.soft and version.last.asked < p.order < sent.since and self._meets(p, version) for p in self._purges
+        )
         fresh = version.fresh(now, policy) and not soft
         out = []
         if told.whole("no-cache"):

@@ -64,12 +64,13 @@ class Stage:
             None if ask.query is None else ask.query.encode(),
             ask.fields(),
         )
+        since = self.history.tick()
         asking = self.cache.ask(request, self.now, self.chance, ask.content)
         reply = self.cache.answer(asking, self.now)
         received: list[Received] = []
         if reply is None:
             reply = self._forward(ask, asking, template, received)
-        sent = Sent(ask, reply.status, reply.fields, reply.body, self.now, tuple(received), bool(received))
+        sent = Sent(ask, reply.status, reply.fields, reply.body, self.now, tuple(received), bool(received), since)
         faults = self.history.judge(sent)
         self._note(asking, reply, received)
         if asking.decision.background:

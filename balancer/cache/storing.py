@@ -238,6 +238,11 @@ def _partial(
         return Judgement(None, "no single range")
     if not is_strong(entity_tag(response.get_all(b"etag"))):
         return Judgement(None, "partial without a strong validator")
+    # RFC 9110 section 15.3.7: what its client has already need not be in it, so nobody else could use it.
+    if request.get(b"if-range") is not None:
+        return Judgement(None, "If-Range")
+    if any(value != b"%d" % (part[1] - part[0]) for value in response.get_all(b"content-length")):
+        return Judgement(None, "lengths that contradict each other")
     whole = [field for field in fields if field[0].lower() != b"content-range"]
     judgement = judge_fields(asked, request, response, whole, policy, asked_at=asked_at, now=now, serial=serial)
     stored = judgement.stored

@@ -150,6 +150,8 @@ class Delivery:
             self._over = True
             self._leave()
             self._taker.delivered()
+        elif not self._over and not self._waiting:
+            self._front.flush()  # the head, and what arrived: more may be long in coming
 
     def _step(self) -> bool:
         """Send one piece, or a part of it; ``False`` where there is nothing to send for now."""

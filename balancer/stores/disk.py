@@ -22,10 +22,11 @@ SHARE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSettings:
-    """``[store.NAME]`` with ``type = "disk"``."""
+    """`type = "disk"`: responses are kept in files, and there again after a restart."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
+    type: Annotated[str, Doc("`disk`")] = "disk"
     path: Annotated[
         str,
         Doc(
@@ -39,7 +40,7 @@ class DiskSettings:
     ] = 10 * 2**30
     max_object: Annotated[Size | None, Doc("The largest body that is kept; absent: an eighth of `size`.")] = None
     objects: Annotated[
-        Count, Doc("Responses that are kept at most: each takes about 600 bytes of memory, whatever its size.")
+        Count, Doc("Responses that are kept at most: each takes about 650 bytes of memory, whatever its size.")
     ] = 1_000_000
     sync: Annotated[
         bool,

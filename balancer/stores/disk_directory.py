@@ -108,10 +108,14 @@ class Directory:
         return found, foreign
 
     def empty(self, folders: Iterable[str] = ("new",)) -> None:
-        """Remove every file of these. (For a thread, unless they are small.)"""
+        """Remove every file of these. (For a thread, unless they are small.)
+
+        :raises OSError: something cannot be removed.
+        """
         for folder in folders:
             with os.scandir(f"{self.path}/{folder}") as items:
-                unlink_all(item.path for item in items)
+                for error in unlink_all(item.path for item in items):
+                    raise error
 
     def sync(self) -> None:
         """Have the disk know which files there are at the top."""

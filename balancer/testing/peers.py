@@ -112,11 +112,13 @@ class SocketServer:
     :ivar errors: what handlers raised, other than the peer's leaving.
     """
 
-    def __init__(self, handle: Callable[[socket.socket], None], backlog: int = 1024, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, handle: Callable[[socket.socket], None], backlog: int = 1024, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.handle = handle
         self.accepted = 0
         self.errors: list[BaseException] = []
-        self._listening = socket.create_server((host, 0), backlog=backlog)
+        self._listening = socket.create_server((host, port), backlog=backlog)
         self.host, self.port = self._listening.getsockname()
         self.address = f"{self.host}:{self.port}"
         self._open: set[socket.socket] = set()

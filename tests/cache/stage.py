@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from balancer.cache.cached import Asking, HttpCache, Reply
+from balancer.cache.asking import Asking, Reply
+from balancer.cache.cached import HttpCache
 from balancer.cache.messages import PlainRequest, PlainResponse
 from balancer.cache.policy import CachePolicy
 from balancer.stores.memory import MemoryStore

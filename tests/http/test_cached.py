@@ -107,6 +107,20 @@ class HitTests(SynchronousTestCase):
         self.assertEqual(got, body)
         self.assertEqual(bench.asked, 0)
 
+    def test_what_came_is_sent_before_more_comes(self) -> None:
+        """The head, and each part of a body, go on when they come, whether its length is known or not."""
+        for sized in (True, False):
+            with self.subTest(sized=sized):
+                bench = CacheBench()
+                clients = [bench.get(), bench.get()]
+                origin = bench.origin()
+                framing = b"Content-Length: 6" if sized else b"Transfer-Encoding: chunked"
+                bench.send(origin, b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\n%b\r\n\r\n" % (bench.date(), FRESH, framing))
+                self.assertEqual([client.received[-4:] for client in clients], [b"\r\n\r\n"] * 2)
+                for part in (b"one", b"two"):
+                    bench.send(origin, part if sized else b"3\r\n%b\r\n" % part)
+                    self.assertEqual([part in client.received for client in clients], [True] * 2)
+
     def test_only_if_cached(self) -> None:
         """A client that wants a stored response only gets 504 where there is none."""
         bench = CacheBench()

@@ -1,0 +1,212 @@
+"""Many clients ask for the same thing at once, on real connections: the server is asked once, and all are served."""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from balancer.testing.origins import Answer, Client, Origin, Told, ask, response, together
+from balancer.testing.pattern import fits, piece
+from balancer.testing.process import PATIENCE, BalancerProcess
+
+CLIENTS = 100
+HALF = 200_000
+LARGE = 8 << 20
+
+CONFIG = """
+[cache.pages]
+[store.memory]
+type = "memory"
+size = "{size}"
+[upstream.web]
+servers = ["{address}"]
+check = {{ type = "none" }}
+cache = "pages"
+[listener.http]
+listen = "tcp:0:interface=127.0.0.1"
+to = "web"
+"""
+
+
+class Scripted:
+    """Answers by path, where it is held until the test lets it go.
+
+    :ivar head: set by the test: the head and the first half may go; ``rest``: so may the second half.
+    """
+
+    def __init__(self) -> None:
+        self.head, self.rest = threading.Event(), threading.Event()
+        self.own = threading.Barrier(CLIENTS - 1)
+
+    def __call__(self, told: Told) -> Iterator[bytes]:
+        if told.target == "/probe":
+            yield response(b"", "Cache-Control: no-store")
+        elif told.target == "/private":
+            if "x-number" in told.fields and not self.head.is_set():
+                assert self.head.wait(PATIENCE)
+            else:
+                self.own.wait(PATIENCE)  # until all of them are here: they do not come one after the other
+            yield response(told.fields["x-number"].encode(), "Cache-Control: private, max-age=60")
+        else:
+            assert self.head.wait(PATIENCE)
+            size = LARGE if told.target == "/large" else 2 * HALF
+            if told.target == "/chunked":
+                yield b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+                yield b"%x\r\n%b\r\n" % (HALF, piece(0, HALF))
+                assert self.rest.wait(PATIENCE)
+                yield b"%x\r\n%b\r\n0\r\n\r\n" % (HALF, piece(HALF, HALF))
+                return
+            yield b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % size
+            yield piece(0, HALF)
+            assert self.rest.wait(PATIENCE)
+            for at in range(HALF, size, HALF):
+                yield piece(at, min(HALF, size - at))
+
+
+class TogetherTests(SynchronousTestCase):
+    """See the module."""
+
+    def serve(self, answer: Answer, size: str = "64MiB") -> tuple[Origin, BalancerProcess]:
+        """An origin, and the program in front of it, until the test ends."""
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        origin = stack.enter_context(Origin(answer))
+        balancer = stack.enter_context(BalancerProcess(config=CONFIG.format(address=origin.address, size=size)))
+        self.http = balancer.addresses["http"]
+        self.addCleanup(lambda: self.assertEqual(origin.errors, []))
+        return origin, balancer
+
+    def seen(self) -> None:
+        """What was sent before has been read by the balancer: it answers what was sent later."""
+        for _ in range(2):
+            ask(self.http, "/probe")
+
+    def test_one_request_for_a_hundred(self) -> None:
+        """A hundred clients miss: one request; each has the first half before the server sends the second; and each
+        gets every byte, with a length that is known and without, where it is stored and where the store has no room for it."""
+        for target, size in (("/sized", "64MiB"), ("/chunked", "64MiB"), ("/sized", "1MiB")):
+            with self.subTest(target=target, size=size):
+                scripted = Scripted()
+                origin, _ = self.serve(scripted, size)
+                half = threading.Barrier(CLIENTS, action=scripted.rest.set)
+                ready = threading.Barrier(CLIENTS, action=lambda: (self.seen(), scripted.head.set()))
+                words = []
+
+                def client(number: int, target: str = target) -> None:
+                    with Client(self.http) as client:
+                        client.send(target)
+                        ready.wait(2 * PATIENCE)
+                        head = client.head()
+                        words.append(head.headers["Cache-Status"])
+                        first = head.read(HALF)
+                        half.wait(2 * PATIENCE)
+                        body = first + head.read()
+                        assert len(body) == 2 * HALF and fits(0, body), f"{len(body)} bytes"
+
+                together(CLIENTS, client)
+                self.assertEqual(origin.asked(target), 1)
+                self.assertEqual(sum("collapsed" in word for word in words), CLIENTS - 1, words[:3])
+                later = ask(self.http, target)
+                self.assertTrue(fits(0, later.body))
+                self.assertEqual("; hit" in later.cache, size != "1MiB")
+
+    def test_a_private_response_lets_all_go_at_once(self) -> None:
+        """What may not be shared goes to the one who asked; the ninety-nine others are asked for all at one time, and
+        each gets its own."""
+        scripted = Scripted()
+        origin, _ = self.serve(scripted)
+        ready = threading.Barrier(CLIENTS, action=lambda: (self.seen(), self.once(origin), scripted.head.set()))
+
+        def client(number: int) -> None:
+            with Client(self.http) as client:
+                client.send("/private", f"X-Number: {number}")
+                ready.wait(2 * PATIENCE)
+                reply = client.receive()
+                assert reply.body == str(number).encode(), reply
+                assert "hit" not in reply.cache and "collapsed" not in reply.cache, reply
+
+        together(CLIENTS, client)
+        self.assertEqual(origin.asked("/private"), CLIENTS)
+
+    def once(self, origin: Origin) -> None:
+        """One request came, before anything was answered."""
+        origin.wait_for("/private")
+        self.assertEqual(origin.asked("/private"), 1)
+
+    def test_a_leader_that_is_cut_off(self) -> None:
+        """The one who asked first resets its connection, before the head and in the middle of the body: the others get
+        all of it from the one request, and it is stored."""
+        for moment in ("head", "body"):
+            with self.subTest(moment=moment):
+                scripted = Scripted()
+                origin, _ = self.serve(scripted)
+                leader = Client(self.http)
+                leader.send("/sized")
+                origin.wait_for("/sized")
+                others = [Client(self.http) for _ in range(20)]
+                for other in others:
+                    other.send("/sized")
+                self.seen()
+                if moment == "head":
+                    reset(leader.socket)
+                    self.seen()
+                scripted.head.set()
+                bodies = [other.head().read(HALF) for other in others]
+                if moment == "body":
+                    leader.head().read(1000)
+                    reset(leader.socket)
+                    self.seen()
+                scripted.rest.set()
+                bodies = [body + other.response.read() for body, other in zip(bodies, others, strict=True)]
+                self.assertEqual({len(body) for body in bodies}, {2 * HALF})
+                self.assertTrue(all(fits(0, body) for body in bodies))
+                self.assertIn("; hit", ask(self.http, "/sized").cache)
+                self.assertEqual(origin.asked("/sized"), 1)
+
+    def test_one_that_does_not_read(self) -> None:
+        """A client that reads nothing keeps the others from nothing, and gets all of it when it reads."""
+        scripted = Scripted()
+        scripted.head.set()
+        scripted.rest.set()
+        origin, _ = self.serve(scripted)
+        with Client(self.http) as slow:
+            slow.send("/large")
+            origin.wait_for("/large")
+
+            def client(number: int) -> None:
+                assert fits(0, ask(self.http, "/large").body)
+
+            together(10, client)
+            body = slow.receive().body
+        self.assertEqual(len(body), LARGE)
+        self.assertTrue(fits(0, body))
+        self.assertEqual(origin.asked("/large"), 1)
+
+    def test_all_leave(self) -> None:
+        """Where all have left before anything came, the server's connection is given up, and the next one asks anew."""
+        scripted = Scripted()
+        origin, _ = self.serve(scripted)
+        clients = [Client(self.http) for _ in range(5)]
+        for client in clients:
+            client.send("/sized")
+        origin.wait_for("/sized")
+        self.seen()
+        for client in clients:
+            reset(client.socket)
+        self.seen()
+        with Client(self.http) as late:
+            late.send("/sized")
+            origin.wait_for("/sized", 2)
+            scripted.head.set()
+            scripted.rest.set()
+            self.assertTrue(fits(0, late.receive().body))
+        origin.errors.clear()  # nobody was left to read its first answer
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with a reset, as a process that is killed does with unread data."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

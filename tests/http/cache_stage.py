@@ -284,9 +284,10 @@ class HttpStage:
             for got in other.received
             if got.failed and got.order > client.order and other.ask.target == client.ask.target
         ]
+        hit = any(name == b"Cache-Status" and b"; hit" in value for name, value in fields)  # validated behind it
         client.sent = sent = Sent(
-            client.ask, status, fields, body, self.now, tuple(client.received), client.forwarded, client.order,
-            tuple(failures), not complete,
+            client.ask, status, fields, body, self.now, tuple(client.received), client.forwarded and not hit,
+            client.order, tuple(failures), not complete,
         )  # fmt: skip
         self.events.append(f"    to client {number}: {first!r} {fields} {body!r}")
         return self.history.judge(sent)

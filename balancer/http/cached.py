@@ -43,10 +43,11 @@ class CachedExchange(Answering):
     """See the module. It is driven by its front, until its exchange is, where the request goes past the cache.
 
     :ivar content: of a QUERY.
+    :ivar scheme: by which the client asked.
     :ivar key: what it finds in the store; ``found``: what it found there.
     """
 
-    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port")
+    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port", "scheme")
 
     def __init__(
         self,
@@ -60,12 +61,14 @@ class CachedExchange(Answering):
         cache: "Cache",
         asked: Asked,
         key: bytes,
+        scheme: bytes,
     ) -> None:
         super().__init__(settings, front, head, record, begun, cache, asked)
         self.peer = peer
         self.port = record.client_port
         self.plan = plan
         self.key = key
+        self.scheme = scheme
         self.content = b""
         self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
@@ -99,7 +102,7 @@ class CachedExchange(Answering):
         """A QUERY: its content is a part of its key."""
         if complete:
             self.content = body
-            self.key = self.cache.keys(self.peer.scheme).key(self.head, body) + self.peer.told(self.head)
+            self.key = self.cache.keys(self.scheme).key(self.head, body) + self.peer.told(self.head)
             self._look(self.cache.store.get(self.key))
         else:
             self._collected = [body] if body else []

@@ -55,17 +55,18 @@ def begin(
     asked = plan.asked or plan.ask(head, cache, peer.scheme)
     record.route = plan.route
     record.upstream = plan.upstream
-    key = plan.key
+    key, scheme = plan.key, peer.scheme
     if peer.trusted:
         record.client = peer.client(head)
-        key += peer.told(head)
+        scheme = peer.scheme_of(head)
+        key = cache.keys(scheme).key(head) + peer.told(head)
     if asked.plain and complete and not body and head.upgrade is None:
         found = cache.store.get(key)
         if not isinstance(found, Deferred) and _hit(cache, front, head, found, record, begun, now):
             return
     else:
         found = None
-    cached = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked, key)
+    cached = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked, key, scheme)
     front.drive(cached)
     cached.start(now, complete, body, found)
 

@@ -47,7 +47,7 @@ def pass_by(cached: "CachedExchange", now: float, complete: bool, body: bytes, w
 def _seen(cached: "CachedExchange", why: str, status: int, reason: bytes, fields: Fields) -> bytes:
     """The response's head came; what Cache-Status says of it."""
     cache, head = cached.cache, cached.head
-    scheme = cached.peer.scheme
+    scheme = cached.scheme
     keys = cache.keys(scheme)
     cache.invalidate([keys.normal(uri) for uri in invalidated(head, status, fields, scheme)])
     if cached.decision is not None:

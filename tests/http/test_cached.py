@@ -428,6 +428,18 @@ class TrustedTests(SynchronousTestCase):
         self.assertEqual(bench.asked, 0)
         self.assertEqual(bench.records[-1].client, "198.51.100.2")
 
+    def test_an_unsafe_method_through_it(self) -> None:
+        """A POST by https invalidates what is there by https, and a purge names it so."""
+        bench = CacheBench(forwarded=ForwardedPolicy(trusted_proxies=("192.0.2.0/24",)))
+        told = (b"X-Forwarded-Proto: https", b"X-Forwarded-For: 198.51.100.1")
+        bench.get(b"/", *told)
+        bench.answer(bench.date(), FRESH, body=b"page")
+        bench.get(b"/", *told, b"Content-Length: 0", method=b"POST")
+        bench.answer(bench.date(), body=b"done")
+        bench.get(b"/", *told)
+        self.assertTrue(bench.answer(bench.date(), FRESH, body=b"page").startswith(b"GET "))
+        self.assertEqual(bench.cache.purge_url(b"https://test/"), 1)
+
     def test_what_strangers_say(self) -> None:
         """Of others the same fields mean nothing, to servers and to the cache."""
         bench = CacheBench()

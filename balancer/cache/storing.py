@@ -33,11 +33,12 @@ none of those that are about one client, one connection or one moment: 407, 408,
 MAX_TAGS: Final = 512
 """Tags that a response may have. One with more is not stored: a purge by one that was left out would miss it."""
 
-_NOT_KEPT: Final = frozenset({
+NOT_KEPT: Final = frozenset({
     # Of another hop, or written anew for each answer (RFC 9111 section 3.1).
     b"age", b"cache-status", b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade",
     b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization",
 })  # fmt: skip
+"""Fields that are never stored."""
 
 _OF_CONTENT: Final = frozenset({
     b"content-encoding", b"content-length", b"content-range", b"content-type", b"transfer-encoding", b"vary",
@@ -160,7 +161,7 @@ def _too_much(response: Response, policy: CachePolicy) -> str:
 
 def _kept(fields: Fields, hidden: frozenset[bytes], policy: CachePolicy) -> Fields:
     """The fields that are stored."""
-    dropped = _NOT_KEPT | hidden - _OF_CONTENT
+    dropped = NOT_KEPT | hidden - _OF_CONTENT
     if policy.set_cookie == "strip":
         dropped = dropped | {b"set-cookie"}
     return [field for field in fields if field[0].lower() not in dropped]

@@ -99,6 +99,8 @@ class ValidatingTests(SynchronousTestCase):
         ((_, value),) = validating(asking(), variants[-1], variants)
         self.assertTrue(value.startswith(tags[-1]))
         self.assertLessEqual(len(value), MAX_TAGS_BYTES)
+        short = [kept((b"ETag", b'"%d"' % number)) for number in range(1000)]
+        self.assertLessEqual(len(validating(asking(), short[0], short)[0][1]), MAX_TAGS_BYTES)
         large = kept((b"ETag", b'"%b"' % (b"x" * 5000)))
         self.assertEqual(len(validating(asking(), large, [large, *variants])[0][1]), 5002)
 

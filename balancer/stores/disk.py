@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from balancer.core.units import Count, Size
 from balancer.interfaces import ICacheStore, ICacheStorePlugin
+from balancer.stores.disk_directory import look
 from balancer.stores.disk_store import DiskStore
 
 SHARE = 8
@@ -57,6 +58,12 @@ class DiskStores:
 
     name = "disk"
     settings = DiskSettings
+
+    def check(self, settings: object) -> None:
+        """See :class:`~balancer.interfaces.ICacheStorePlugin`: whether the directory is there and ours to write, or can
+        be made."""
+        assert isinstance(settings, DiskSettings)
+        look(settings.path)
 
     def store(self, settings: object, reactor: Any, others: Callable[[str], ICacheStore]) -> ICacheStore:
         """See :class:`~balancer.interfaces.ICacheStorePlugin`."""

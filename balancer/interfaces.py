@@ -204,8 +204,8 @@ class ICacheWriter(Interface):
 class ICacheStorePlugin(Interface):
     """Makes stores of one kind: ``[store.NAME]`` with ``type = "name"``.
 
-    It may have a method ``check(settings)`` besides, which raises :class:`~balancer.errors.StoreError` where this machine
-    lacks what the store needs; it changes nothing, and is called by ``--check``, before a start and before a reload.
+    It may have a method ``check(settings)`` besides, which raises :class:`~balancer.errors.StoreError` where this
+    machine lacks what the store needs; it changes nothing, and is called by ``--check``, before a start and a reload.
     """
 
     name = Attribute("What the configuration calls it, for example ``memory``.")

@@ -1,6 +1,5 @@
 """What a configuration needs of the machine, found before anything starts."""
 
-import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,13 +59,12 @@ class PreflightTests(SynchronousTestCase):
             file = Path(folder, "file")
             file.touch()
             new = Path(folder, "new", "cache")
-            paths = {"good": str(new), "bad": str(file), "worse": f"{file}/cache", "none": "/proc/nowhere"}
+            paths = {"good": str(new), "bad": str(file), "worse": f"{file}/cache"}
             store = {name: StoreConfig(type="disk", settings=DiskSettings(path=path)) for name, path in paths.items()}
             found = self.missing(Configuration(store=store))
-            self.assertEqual(len(found), 3 if os.access("/proc", os.W_OK) is False else 2, found)
-            self.assertIn(
-                f"store \"bad\": the cache directory '{file}' cannot be used: '{file}' is no directory", found
-            )
+            self.assertEqual(len(found), 2, found)
+            self.assertTrue(found[0].startswith('store "bad": the cache directory '), found)
+            self.assertTrue(found[0].endswith(f"cannot be used: '{file}' is no directory"), found)
             self.assertFalse(new.parent.exists())
 
     def test_stores_without_needs(self) -> None:

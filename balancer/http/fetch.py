@@ -19,6 +19,7 @@ from balancer.cache.reuse import MISS, Decision
 from balancer.cache.stored import UNSIZED, Stored
 from balancer.cache.storing import NOT_KEPT, Judgement, judge
 from balancer.cache.validation import fetching, freshened, identified, validating
+from balancer.core.headers import without
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import StoreError
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 ERRORS = frozenset({500, 502, 503, 504})
 """Statuses in place of which a stale response may be sent (RFC 5861 section 4)."""
+
+
+_CLIENTS_WISHES = frozenset({b"cache-control", b"pragma"})
 
 
 class Fetch(CompleteFront):
@@ -89,7 +93,10 @@ class Fetch(CompleteFront):
         head, plan = self._head, self._plan
         validated = decision.stored
         if validated is not None:
-            head = _with(head, validating(head, validated, self._found))
+            fields = validating(head, validated, self._found)
+            if self._background:  # it is ours: what the client wants of caches is no part of it
+                fields = without(fields, _CLIENTS_WISHES)
+            head = _with(head, fields)
         elif self._asked.conditional or (self._asked.ranged and not self._ranged) or head.method == b"HEAD":
             head = _with(head, fetching(head, whole=not self._ranged))
         if head is not self._head:

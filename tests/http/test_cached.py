@@ -230,6 +230,13 @@ class ValidationTests(SynchronousTestCase):
         self.assertEqual([record.cache for record in bench.records], ["miss", "stale", "stale", "hit"])
         self.assertEqual(bench.upstream.budget.active, 0)
 
+    def test_a_validation_of_our_own(self) -> None:
+        """What is asked behind the client's back does not repeat what the client wants of caches."""
+        bench = self.stored(b"Cache-Control: max-age=60, stale-while-revalidate=30")
+        self.assertEqual(parts(bench.get(b"/", b"Cache-Control: only-if-cached"))[2], b"hello")
+        request = bench.answer(bench.date(), FRESH, b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        self.assertNotIn(b"only-if-cached", request)
+
 
 class CollapsingTests(SynchronousTestCase):
     """Several clients, one fetch."""

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from twisted.internet.task import Clock
-
 from balancer.cache.policy import CachePolicy
 from balancer.cache.stored import Fields
+from balancer.stores.disk import DISK, DiskSettings
 from balancer.stores.memory import MemoryStore
 from balancer.stores.settings import MemorySettings
 from balancer.testing.caching import CacheBench
 from balancer.testing.http import Party
+from balancer.testing.threads import ThreadlessClock
 from tests.cache.content import Sent
 from tests.cache.exchanges import Ask, Said
 from tests.cache.model import History
@@ -95,21 +95,36 @@ def body_of(status: int, fields: Fields, rest: bytes, head_only: bool) -> tuple[
     return rest, len(rest) >= int(named.get(b"content-length", b"0"))
 
 
+class TurnedBench(CacheBench):
+    """A bench whose store has threads that are turned by hand: they do what waits whenever anything else happens."""
+
+    def __init__(self, policy: CachePolicy, store: Any, threads: ThreadlessClock) -> None:
+        self._threads = threads
+        super().__init__(cache=policy, store=store)
+
+    def run(self) -> None:
+        """Let everything happen that can."""
+        super().run()
+        while self._threads.waiting:
+            self._threads.advance(0)
+            super().run()
+
+
 class HttpStage:
     """One listener with one cache.
 
+    :param path: a directory for a store on a disk; ``""`` for one in memory.
     :ivar holding: the origin does not answer until :meth:`release`.
     :ivar halves: it sends the second half of a body only after everybody has heard of the first.
     """
 
-    def __init__(self, policy: CachePolicy) -> None:
-        self.bench = CacheBench(cache=policy, store=MemoryStore(MemorySettings(size=2**20), Clock()))
-        self.bench.set_clock(START - self.bench.wall())
+    def __init__(self, policy: CachePolicy, path: str = "") -> None:
+        self._policy = policy
+        self._path = path
         self._chance = Chance()
-        cache: Any = self.bench.cache
-        cache.random = self._chance
         self.origin = Origin()
         self.history = History(policy)
+        self._open(START)
         self.holding = self.halves = False
         self.events: list[str] = []
         self._template: Template = {}
@@ -168,7 +183,37 @@ class HttpStage:
         self.events.append(f"purge {kind} {what} soft={soft}")
 
     def restart(self) -> None:
-        """Nothing would be left: that the library's laws have."""
+        """Everything ends, and begins anew with what is on the disk. In memory nothing would be left."""
+        if not self._path:
+            return
+        self.events.append("restart")
+        for client in self._clients:
+            if client.sent is None or client.sent.partial:
+                client.sent = Sent(client.ask, 0, [], b"", self.now)
+        self._waiting.clear()
+        self.close()
+        self._open(self.now)
+
+    def close(self) -> None:
+        """End the store."""
+        ended = self._store.stop()
+        while self._threads.waiting:
+            self._threads.advance(0)
+        assert ended is None or ended.called
+
+    def _open(self, now: float) -> None:
+        self._threads = ThreadlessClock()
+        if self._path:
+            settings = DiskSettings(path=self._path, size=8 << 20, max_object=1 << 20)
+            self._store: Any = DISK.store(settings, self._threads, lambda name: None)
+            self._store.start()
+        else:
+            self._store = MemoryStore(MemorySettings(size=2**20), self._threads)
+        self.bench = TurnedBench(self._policy, self._store, self._threads)
+        self.bench.run()
+        self.bench.set_clock(now - self.bench.wall())
+        cache: Any = self.bench.cache
+        cache.random = self._chance
 
     def other(self, step: Sequence[Any]) -> list[Violation]:
         """("hold",), ("release", backwards), ("halves", whether), ("leave", which), ("time", seconds)."""

@@ -27,8 +27,8 @@ class Arriving:
     """
 
     __slots__ = (
-        "_buffer", "_deliveries", "_full", "_held", "_held_size", "_most", "_pause", "_paused", "_reader", "_resume",
-        "_written", "end", "file", "size", "storing", "writer",
+        "_buffer", "_deliveries", "_full", "_held", "_held_size", "_lowest", "_most", "_pause", "_paused", "_reader",
+        "_resume", "_slowest", "_written", "end", "file", "size", "storing", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -52,7 +52,9 @@ class Arriving:
         self._written = 0
         self._held: deque[bytes] = deque()  # what came after the written part, its oldest byte at size - held_size
         self._held_size = 0
-        self._deliveries: list[Delivery] = []
+        self._deliveries: dict[Delivery, int] = {}  # and how far each is
+        self._lowest = 0  # how far the slowest are,
+        self._slowest = 0  # and how many they are: with thousands of clients, nobody looks at all of them each time
         self._full = False  # the store takes no more for now
         self._paused = False
 
@@ -71,7 +73,11 @@ class Arriving:
 
     def join(self, delivery: Delivery) -> None:
         """One more who gets it, from its first byte on."""
-        self._deliveries.append(delivery)
+        at = self._deliveries[delivery] = delivery.offset
+        if self._slowest and at == self._lowest:
+            self._slowest += 1
+        elif not self._slowest or at < self._lowest:
+            self._lowest, self._slowest = at, 1
 
     def add(self, data: bytes) -> None:
         """More came."""
@@ -81,8 +87,8 @@ class Arriving:
             self._held.append(data)
             self._held_size += len(data)
         for delivery in list(self._deliveries):
-            delivery.arrived(data, at)
-        self._trim()
+            if delivery.arrived(data, at):
+                self._follow(delivery)
         self._balance()
 
     def flush(self) -> None:
@@ -131,16 +137,16 @@ class Arriving:
             at += len(data)
         return b""
 
-    def moved_on(self) -> None:
+    def moved_on(self, delivery: Delivery) -> None:
         """A delivery has taken something."""
-        self._trim()
+        self._follow(delivery)
         self._balance()
 
     def leave(self, delivery: Delivery) -> None:
         """It reads no more."""
-        if delivery in self._deliveries:
-            self._deliveries.remove(delivery)
-        self._trim()
+        at = self._deliveries.pop(delivery, None)
+        if at == self._lowest:
+            self._one_less()
         self._balance()
         if not self._deliveries and self.end >= 0:
             self._close_reader()
@@ -162,12 +168,26 @@ class Arriving:
         self._written += len(data)
         return True
 
-    def _trim(self) -> None:
+    def _follow(self, delivery: Delivery) -> None:
+        """It may be further than it was."""
+        was, now = self._deliveries.get(delivery, -1), delivery.offset
+        if 0 <= was != now:
+            self._deliveries[delivery] = now
+            if was == self._lowest:
+                self._one_less()
+
+    def _one_less(self) -> None:
+        """One of the slowest is further, or gone: when it was the last of them, others are the slowest."""
+        self._slowest -= 1
+        if self._slowest <= 0:
+            places = self._deliveries.values()
+            self._lowest = min(places, default=self.size)
+            self._slowest = sum(at == self._lowest for at in places)
+            self._trim(self._lowest)
+
+    def _trim(self, needed: int) -> None:
         """Let go of what everybody has."""
-        if not self._held:
-            return
         at = self.size - self._held_size
-        needed = min((delivery.offset for delivery in self._deliveries), default=self.size)
         while self._held and at + len(self._held[0]) <= needed:
             data = self._held.popleft()
             at += len(data)

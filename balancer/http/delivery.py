@@ -39,8 +39,8 @@ class BodySource(Protocol):
     def file(self) -> tuple[int, int] | None:
         """A descriptor and where the body begins there, for the kernel to send it; ``None`` for none."""
 
-    def moved_on(self) -> None:
-        """A delivery has taken something."""
+    def moved_on(self, delivery: "Delivery") -> None:
+        """It has taken something."""
 
     def leave(self, delivery: "Delivery") -> None:
         """It reads no more."""
@@ -88,6 +88,7 @@ class Delivery:
         self._source = source
         self._pieces: list[bytes | tuple[int, int]] = list(reversed(pieces))
         self._taker = taker
+        self._offset = 0
         self._offset = self._begin()
         self._paused = False
         self._waiting = False  # for a Deferred
@@ -179,12 +180,12 @@ class Delivery:
             return False
         self._offset += len(data)
         self._send(data)
-        self._source.moved_on()
+        self._source.moved_on(self)
         return True
 
     def _begin(self) -> int:
         """Where the next piece of the body begins."""
-        return next((piece[0] for piece in reversed(self._pieces) if not isinstance(piece, bytes)), 0)
+        return next((piece[0] for piece in reversed(self._pieces) if not isinstance(piece, bytes)), self._offset)
 
     def _send(self, data: bytes) -> None:
         self._taker.sent(len(data))
@@ -200,7 +201,7 @@ class Delivery:
             return
         self._offset += len(data)
         self._send(data)
-        self._source.moved_on()
+        self._source.moved_on(self)
         self.go()
 
     def _failed(self, failure: Failure) -> None:

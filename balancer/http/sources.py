@@ -19,7 +19,7 @@ class Bytes:
         """A part of it."""
         return self._body[offset : offset + size]
 
-    def moved_on(self) -> None:
+    def moved_on(self, delivery: Delivery) -> None:
         """Nobody waits for that."""
 
     def leave(self, delivery: "Delivery") -> None:
@@ -40,7 +40,7 @@ class Reading:
         """A part of it."""
         return self._reader.read(offset, size)
 
-    def moved_on(self) -> None:
+    def moved_on(self, delivery: Delivery) -> None:
         """Nobody waits for that."""
 
     def leave(self, delivery: Delivery) -> None:

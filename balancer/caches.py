@@ -69,7 +69,7 @@ class Caches:
         takes is nobody's matter: until then nothing is found and nothing kept."""
         replaced, self._replaced = self._replaced, []
         new, self._new = self._new, []
-        for store in replaced:
+        for store in reversed(replaced):  # one that is over another was made after it
             await maybeDeferred(store.stop)
         for store in new:
             maybeDeferred(store.start).addErrback(self._not_started, store)

@@ -202,7 +202,11 @@ class ICacheWriter(Interface):
 
 
 class ICacheStorePlugin(Interface):
-    """Makes stores of one kind: ``[store.NAME]`` with ``type = "name"``."""
+    """Makes stores of one kind: ``[store.NAME]`` with ``type = "name"``.
+
+    It may have a method ``check(settings)`` besides, which raises :class:`~balancer.errors.StoreError` where this
+    machine lacks what the store needs; it changes nothing, and is called by ``--check``, before a start and a reload.
+    """
 
     name = Attribute("What the configuration calls it, for example ``memory``.")
     settings = Attribute("A frozen dataclass: the store's own keys, each documented with typing_extensions.Doc.")

@@ -116,6 +116,12 @@ class LazyStore:
         """See :class:`ICacheStorePlugin`."""
         return _load(self.reference).settings
 
+    def check(self, settings: object) -> None:
+        """See :class:`ICacheStorePlugin`."""
+        check = getattr(_load(self.reference), "check", None)
+        if check is not None:
+            check(settings)
+
     def store(self, settings: object, reactor: object, others: Callable[[str], ICacheStore]) -> ICacheStore:
         """See :meth:`ICacheStorePlugin.store`."""
         made: ICacheStore = _load(self.reference).store(settings, reactor, others)

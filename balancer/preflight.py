@@ -1,4 +1,5 @@
-"""What a configuration needs of this machine, looked at before anything starts: kinds of endpoints, files of TLS.
+"""What a configuration needs of this machine, looked at before anything starts: kinds of endpoints, files of TLS,
+directories of stores.
 
 It is what ``--check`` can say beyond the file itself. It opens no port, so it never says whether one is free.
 """
@@ -8,11 +9,13 @@ from typing import Any
 
 from balancer.config.nat_rules import entrance
 from balancer.config.schema import Configuration
-from balancer.errors import BalancerError, ListenError, PreflightError, TlsSettingsError
+from balancer.errors import BalancerError, ListenError, PreflightError, StoreError, TlsSettingsError
 from balancer.health.settings import SecureCheckSettings
+from balancer.interfaces import ICacheStorePlugin
 from balancer.nat.ability import inability, not_forwarding
 from balancer.net.listen import readable
 from balancer.net.tls import TlsClients
+from balancer.plugins import named
 from balancer.tls_material import tls_material
 
 
@@ -31,6 +34,7 @@ def preflight(configuration: Configuration, reactor: Any, now: float) -> tuple[s
     except TlsSettingsError as error:
         missing += error.problems
     missing += [str(error) for error in (*_files_of_checks(configuration), *_endpoints(configuration, reactor))]
+    missing += _stores(configuration)
     refused, warnings = _kernel(configuration)
     missing += refused
     if missing:
@@ -46,6 +50,19 @@ def _files_of_checks(configuration: Configuration) -> Iterator[BalancerError]:
                 TlsClients(upstream.check.backend_tls)
             except TlsSettingsError as error:
                 yield error.within(f'upstream "{name}", its check')
+
+
+def _stores(configuration: Configuration) -> list[str]:
+    """What the stores of caches miss, as far as their plugins look."""
+    missing = []
+    for name, store in configuration.store.items():
+        check = getattr(named(ICacheStorePlugin, store.type), "check", None)
+        try:
+            if check is not None:
+                check(store.settings)
+        except StoreError as error:
+            missing.append(f'store "{name}": {error}')
+    return missing
 
 
 def _kernel(configuration: Configuration) -> tuple[list[str], list[str]]:

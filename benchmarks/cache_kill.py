@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,7 +71,8 @@ class Load:
         self.reactor, self.store = reactor, store
         self.chance = random.Random(seed)
         self.version = first
-        self.bodies: dict[int, Any] = {}
+        self.writers: dict[int, Any] = {}  # by version
+        self.writing: Counter[int] = Counter()  # writers of each key
 
     def begin(self, _: object) -> None:
         tell("ready")
@@ -100,13 +102,14 @@ class Load:
         feed = self.feed(number, version)
         writer = self.store.begin(key_of(number), stored, -1, lambda: self.go_on(feed))
         if writer is not None:
-            self.bodies[version] = writer
+            self.writers[version] = writer
+            self.writing[number] += 1
             self.go_on(feed)
 
     def feed(self, number: int, version: int) -> Iterator[None]:
         """Writes piece by piece; stops where the writer is full."""
         data = body_of(number, version)
-        writer = self.bodies.pop(version)
+        writer = self.writers.pop(version)
         try:
             for start in range(0, len(data), PIECE):
                 if not writer.write(data[start : start + PIECE]):
@@ -117,6 +120,7 @@ class Load:
                 writer.commit()
         except StoreError:
             writer.abort()
+        self.writing[number] -= 1
 
     def go_on(self, feed: Iterator[None]) -> None:
         next(feed, None)
@@ -133,7 +137,8 @@ class Load:
         found = self.store.get(key_of(number))
         if isinstance(found, list) and found:
             self.store.drop(key_of(number), found[0])
-            tell("gone", number, int(found[0].get(b"x-version")))
+            if not self.writing[number]:  # else an older one may come still: a drop is no purge
+                tell("gone", number, int(found[0].get(b"x-version")))
 
     def remove(self, number: int) -> None:
         self.store.remove(key_of(number).partition(b"\n")[0], False)

@@ -8,12 +8,15 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer import preflight as preflight_module
+from balancer.config.chosen import StoreConfig
 from balancer.config.schema import Configuration, ListenerConfig, ServerConfig, UpstreamConfig
 from balancer.core.nat_policy import NatSettings
 from balancer.core.tls import BackendTls, ListenerTls
 from balancer.errors import PreflightError
 from balancer.health.settings import HttpCheckSettings, TlsCheckSettings
 from balancer.preflight import preflight
+from balancer.stores.disk import DiskSettings
+from balancer.stores.settings import MemorySettings
 from balancer.testing.certificates import Authority
 
 SERVERS = (ServerConfig(address="10.0.0.1:80"),)
@@ -49,6 +52,25 @@ class PreflightTests(SynchronousTestCase):
         self.assertEqual(len(found), 2)
         self.assertIn('listener "l1" cannot listen on "nosuch:1"', found[0])
         self.assertRegex(found[1], 'No such file.*/none/key.pem.*listener "l2"')
+
+    def test_directories_of_stores(self) -> None:
+        """A directory that cannot be one is told with its store; one that is to be made is not made."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "file")
+            file.touch()
+            new = Path(folder, "new", "cache")
+            paths = {"good": str(new), "bad": str(file), "worse": f"{file}/cache"}
+            store = {name: StoreConfig(type="disk", settings=DiskSettings(path=path)) for name, path in paths.items()}
+            found = self.missing(Configuration(store=store))
+            self.assertEqual(len(found), 2, found)
+            self.assertTrue(found[0].startswith('store "bad": the cache directory '), found)
+            self.assertTrue(found[0].endswith(f"cannot be used: '{file}' is no directory"), found)
+            self.assertFalse(new.parent.exists())
+
+    def test_stores_without_needs(self) -> None:
+        """A store of a kind that needs nothing of the machine is not asked about."""
+        memory = StoreConfig(type="memory", settings=MemorySettings())
+        self.assertEqual(self.missing(Configuration(store={"large": memory})), [])
 
     def test_authorities(self) -> None:
         """The authorities of traffic and of checks are read; without verification none are needed."""

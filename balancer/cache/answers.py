@@ -15,6 +15,7 @@ from balancer.cache.lines import name_of, only, without
 from balancer.cache.messages import Request
 from balancer.cache.ranges import Span
 from balancer.cache.stored import Stored
+from balancer.http1.memo import Memo
 
 _OF_A_304: Final = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary"})
 """RFC 9110 section 15.4.5: these if the 200 had them, and no other metadata of the representation."""
@@ -23,6 +24,9 @@ _OF_THE_CONTENT: Final = frozenset({b"content-length", b"content-range", b"conte
 _OF_THE_PARTS: Final = _OF_THE_CONTENT | {b"content-type"}
 _DATE: Final = frozenset({b"date"})
 _TYPE: Final = frozenset({b"content-type"})
+
+_MEMO_SIZE: Final = 512
+"""Responses of which is remembered what their lines say, in each half of the memo: 2 MiB a half at most."""
 
 
 class Answer:
@@ -57,12 +61,10 @@ def answer(asked: Asked, request: Request, stored: Stored, secret: bytes = b"") 
         :func:`balancer.cache.partial.covers`.
     """
     status = stored.status
-    if (
-        asked.conditional
-        and 200 <= status < 300  # RFC 9110 section 13.2.1
-        and conditions.unmodified(request, conditions.validators(stored))
-    ):
-        return Answer(304, b"Not Modified", _not_modified(stored.lines), [], 0)
+    if asked.conditional and 200 <= status < 300:  # RFC 9110 section 13.2.1
+        told = _told(stored)
+        if conditions.unmodified(request, told.validators, stored.arrived):
+            return Answer(304, b"Not Modified", told.of_304(stored.lines), [], 0)
     if stored.parts is not None:
         return _of_parts(request, stored)
     if request.method == b"HEAD":
@@ -70,11 +72,46 @@ def answer(asked: Asked, request: Request, stored: Stored, secret: bytes = b"") 
     size = stored.size
     if asked.ranged and status == 200:
         specs = ranges.wanted(request)
-        if specs is not None and conditions.range_holds(request, conditions.validators(stored)):
+        if specs is not None and conditions.range_holds(request, _told(stored).validators):
             ranged = _ranged(stored, specs, size, secret)
             if ranged is not None:
                 return ranged
     return Answer(status, stored.reason, stored.lines, [(0, size)] if size else [], size)
+
+
+class _Told:
+    """What the lines of a stored response say, worked out when it is asked for."""
+
+    __slots__ = ("_of_206", "_of_304", "validators")
+
+    def __init__(self, validators: conditions.Validators) -> None:
+        self.validators = validators
+        self._of_206: bytes | None = None
+        self._of_304: bytes | None = None
+
+    def of_304(self, lines: bytes) -> bytes:
+        """Those of the lines that a 304 has."""
+        if self._of_304 is None:
+            self._of_304 = _not_modified(lines)
+        return self._of_304
+
+    def of_206(self, lines: bytes) -> bytes:
+        """Those that a part has."""
+        if self._of_206 is None:
+            self._of_206 = without(lines, _OF_THE_CONTENT)
+        return self._of_206
+
+
+_memo: Memo[_Told] = Memo(_MEMO_SIZE)
+
+
+def _told(stored: Stored) -> _Told:
+    """What its lines say: the same for all with the same lines, and most are asked for again and again."""
+    found = _memo.get(stored.lines)
+    if found is None:
+        found = _Told(conditions.validators(stored))
+        _memo.keep(stored.lines, found)
+    return found
 
 
 def _not_modified(lines: bytes) -> bytes:
@@ -119,7 +156,7 @@ def _single(stored: Stored, first: int, end: int, offset: int, total: int) -> An
     """206 with one range, which begins at ``offset`` of the stored body."""
     length = end - first
     whole = b"*" if total < 0 else b"%d" % total
-    lines = without(stored.lines, _OF_THE_CONTENT) + b"Content-Range: bytes %d-%d/%b\r\nContent-Length: %d\r\n" % (
+    lines = _told(stored).of_206(stored.lines) + b"Content-Range: bytes %d-%d/%b\r\nContent-Length: %d\r\n" % (
         first,
         end - 1,
         whole,

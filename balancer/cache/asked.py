@@ -11,6 +11,7 @@ from balancer.cache.directives import ABSENT, RequestControl, request_control
 from balancer.cache.keys import NamePatterns, argument_name, cookie_pairs
 from balancer.cache.messages import Request
 from balancer.cache.policy import BypassPolicy, CachePolicy
+from balancer.cache.vary import matches
 from balancer.core.route_spec import HeaderCondition, HeaderPattern
 
 CACHED_METHODS: Final = frozenset({b"GET", b"HEAD", b"QUERY"})
@@ -22,8 +23,12 @@ ORIGINS_CONDITIONS: Final = (b"if-match", b"if-unmodified-since")
 """Those that the origin server alone may evaluate: a request that has one goes past the cache."""
 
 
+MAX_FITS: Final = 64
+"""Forms of nominated fields that one request's answers are remembered for: two full sets of variants."""
+
+
 class Asked:
-    """See the module. It keeps nothing of the request.
+    """See the module. Of the request itself it keeps nothing.
 
     :ivar method: the request's.
     :ivar cacheable: a stored response may answer it, and its response may be stored.
@@ -42,12 +47,13 @@ class Asked:
     """
 
     __slots__ = (
-        "authorized", "bypass", "cacheable", "conditional", "max_age", "max_stale", "may_store", "method", "min_fresh",
-        "no_cache", "only_if_cached", "plain", "ranged", "stale_if_error",
+        "_fits", "authorized", "bypass", "cacheable", "conditional", "max_age", "max_stale", "may_store", "method",
+        "min_fresh", "no_cache", "only_if_cached", "plain", "ranged", "stale_if_error",
     )  # fmt: skip
 
     def __init__(self, request: Request, policy: CachePolicy) -> None:
         control = request_control(request)
+        self._fits: dict[bytes, bool] = {}
         self.method = request.method
         self.bypass = _bypass(request, policy.bypass)
         self.cacheable = request.method in CACHED_METHODS and not self.bypass
@@ -71,6 +77,21 @@ class Asked:
             and self.max_age is None
             and self.min_fresh is None
         )
+
+    def fits(self, nominated: bytes, request: Request) -> bool:
+        """Whether a response that was stored with these nominated fields is for this request: it is told once, then
+        remembered.
+
+        :param request: the one this was made of, or one with the same head.
+        """
+        if not nominated:
+            return True
+        found = self._fits.get(nominated)
+        if found is None:
+            if len(self._fits) >= MAX_FITS:
+                self._fits.clear()
+            found = self._fits[nominated] = matches(nominated, request)
+        return found
 
     def __repr__(self) -> str:
         said = [name for name in ("cacheable", "plain", "may_store", "no_cache", "ranged") if getattr(self, name)]

@@ -19,15 +19,16 @@ from typing import Final, Literal
 from balancer.cache import partial, status
 from balancer.cache.answers import Answer, answer
 from balancer.cache.asked import Asked
+from balancer.cache.asking import Asking, Reply, content
 from balancer.cache.invalidation import invalidated
 from balancer.cache.keys import KeyMaker
 from balancer.cache.messages import Request, Response
 from balancer.cache.policy import CachePolicy
 from balancer.cache.purges import Purge
-from balancer.cache.reuse import HIT, MISS, REFUSED, STALE, Decision, current_age, decide, usable_on_error
+from balancer.cache.reuse import HIT, REFUSED, STALE, current_age, decide, usable_on_error
 from balancer.cache.stored import Fields, Stored
 from balancer.cache.storing import Judgement, judge
-from balancer.cache.validation import fetching, freshened, freshened_by_head, identified, validating
+from balancer.cache.validation import freshened, freshened_by_head, identified
 from balancer.core.headers import response_fields
 from balancer.http1.serialize import field_lines
 from balancer.interfaces import ICacheStore
@@ -35,105 +36,8 @@ from balancer.interfaces import ICacheStore
 ERRORS: Final = frozenset({500, 502, 503, 504})
 """Statuses that say of an origin that it fails (RFC 5861 section 4)."""
 
-
-def content(stored: Stored) -> bytes:
-    """The whole body of a stored response.
-
-    :raises TypeError: it is where reading takes time.
-    :raises balancer.errors.StoreError: it cannot be read any more.
-    """
-    if isinstance(stored.body, bytes):
-        return stored.body
-    reader = stored.body.open()
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        while size < stored.body.size:
-            data = reader.read(size, stored.body.size - size)
-            if not isinstance(data, bytes):
-                raise TypeError(f"{stored.body!r} does not answer at once")
-            pieces.append(data)
-            size += len(data)
-    finally:
-        reader.close()
-    return b"".join(pieces)
-
-
-class Asking:
-    """One request and what is done about it.
-
-    :ivar decision: what :func:`balancer.cache.reuse.decide` said; ``decision.background`` asks to send the origin
-        ``fields`` although there is an answer already, and to hand its response to :meth:`HttpCache.received`.
-    :ivar key: what its responses are stored under.
-    :ivar fields: the request's fields as they go to the origin: validators of what is stored in the place of the
-        client's conditions.
-    :ivar at: the wall-clock second at which it was asked.
-    """
-
-    __slots__ = ("asked", "at", "decision", "fields", "key", "request", "serial", "validates", "variants")
-
-    def __init__(
-        self,
-        request: Request,
-        asked: Asked,
-        key: bytes,
-        variants: Sequence[Stored],
-        decision: Decision,
-        at: float,
-        serial: int,
-    ) -> None:
-        self.request = request
-        self.asked = asked
-        self.key = key
-        self.variants = variants
-        self.decision = decision
-        self.at = at
-        self.serial = serial
-        self.validates = False
-        self.fields: Fields = request.fields
-        if not asked.cacheable:
-            return
-        # A part that If-Range was asked for may lack what its client has already: the whole serves everyone.
-        self.fields = fetching(request, whole=request.get(b"if-range") is not None)
-        if decision.stored is not None and decision.kind is not MISS:
-            self.validates = True
-            self.fields = validating(request, decision.stored, variants)
-
-    def anew(self, now: float) -> None:
-        """Validating was in vain: the response itself is to be fetched."""
-        self.at = now
-        self.validates = False
-        self.fields = fetching(self.request, whole=True)
-
-
-class Reply:
-    """What to send.
-
-    :ivar stored: what became of the origin's response: it is stored, or it freshened what is.
-    :ivar reason: why it was not, in few words.
-    """
-
-    __slots__ = ("body", "fields", "reason", "status", "stored")
-
-    def __init__(
-        self, status: int, fields: Fields, body: bytes, stored: Stored | None = None, reason: str = ""
-    ) -> None:
-        self.status = status
-        self.fields = fields
-        self.body = body
-        self.stored = stored
-        self.reason = reason
-
-    def __repr__(self) -> str:
-        return f"<Reply {self.status} {len(self.body)} bytes {self.stored!r} {self.reason}>"
-
-    def get_all(self, name: bytes) -> list[bytes]:
-        """Every value of a field, by its lower-case name."""
-        return [value for spelling, value in self.fields if spelling.lower() == name]
-
-    def get(self, name: bytes) -> bytes | None:
-        """The first value of a field."""
-        return next(iter(self.get_all(name)), None)
+_REPLACED: Final = frozenset({200, 203, 204, *range(300, 304), 307, 308, 404, 410})
+"""Statuses of what the origin has in the place of what is stored; others are about one request or one moment."""
 
 
 class HttpCache:
@@ -142,6 +46,7 @@ class HttpCache:
     :param store: keeps the responses; one that answers at once, as the one in memory does.
     :param scheme: that of the requests' URIs.
     :param name: tells this cache's responses from those of others in the same store.
+    :param secret: what the boundaries of multipart answers are made from (:func:`balancer.cache.answers.answer`).
     """
 
     def __init__(
@@ -200,7 +105,11 @@ class HttpCache:
                 return covering
         if asking.request.method == b"HEAD":
             self._learn(asking, response, fields, now)
+            return self._passed(asking, response, fields, body, now, Judgement(None, "HEAD"))
         judgement = self._stored(asking, response, fields, body, now)
+        old = asking.decision.stored
+        if old is not None and judgement.stored is None and response.status in _REPLACED:
+            self._store.drop(asking.key, old)  # it is not what the origin has, and nothing came into its place
         return self._passed(asking, response, fields, body, now, judgement)
 
     def failed(self, asking: Asking, now: float, told: int = 0) -> Reply | None:
@@ -266,7 +175,7 @@ class HttpCache:
             return judgement
         if len(body) > self.policy.max_object:
             return Judgement(None, "too large")
-        if new.parts is not None and new.parts[0][1] - new.parts[0][0] != len(body):
+        if new.parts is not None and not partial.complete(new, body):
             return Judgement(None, "incomplete")
         new = new.with_body(body)
         for old in asking.variants if new.parts is not None else ():

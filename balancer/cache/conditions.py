@@ -20,6 +20,8 @@ _TAGS: Final = re.compile(rb"[ \t,]*+(?:W/)?" + _OPAQUE + rb"(?:[ \t]*+,[ \t,]*+
 _OPAQUES: Final = re.compile(rb"(?:W/)?(" + _OPAQUE + rb")")
 
 _VALIDATORS: Final = frozenset({b"etag", b"last-modified", b"date"})
+_DIFFERENT: Final = b"\0"
+"""Stands for values of one field that differ: it is nothing that a request could say."""
 
 APART: Final = 60
 """Seconds that a Date has to be later than its Last-Modified for the latter to be a strong validator. RFC 9110 section
@@ -30,19 +32,21 @@ difference of clocks unlikely; RFC 7232 section 2.2.2 said that of a minute."""
 class Validators:
     """What a response says to tell its representation from others (RFC 9110 section 8.8).
 
-    :ivar etag: its ETag; empty where there is none, or they differ.
+    :ivar etag: its ETag; empty where there is none, and no tag where several differ.
     :ivar modified: its Last-Modified, likewise.
-    :ivar date: its Date, likewise.
-    :ivar arrived: the wall-clock second at which it came; dates whose year has two digits are near it.
+    :ivar modified_at: the second that this is; ``None`` where it is no date.
+    :ivar date_at: that of its Date, likewise.
+    :ivar near: a wall-clock second; a year of two digits is near it.
     """
 
-    __slots__ = ("arrived", "date", "etag", "modified")
+    __slots__ = ("date_at", "etag", "modified", "modified_at", "near")
 
-    def __init__(self, etag: bytes, modified: bytes, date: bytes, arrived: float) -> None:
+    def __init__(self, etag: bytes, modified: bytes, date: bytes, near: float) -> None:
         self.etag = etag
         self.modified = modified
-        self.date = date
-        self.arrived = arrived
+        self.modified_at = http_date(modified, near) if modified else None
+        self.date_at = http_date(date, near) if date else None
+        self.near = near
 
     @property
     def strong(self) -> bytes:
@@ -54,9 +58,7 @@ class Validators:
 
     def dated_strongly(self) -> bool:
         """Whether Last-Modified is a strong validator (RFC 9110 section 8.8.2.2)."""
-        modified = http_date(self.modified, self.arrived)
-        date = http_date(self.date, self.arrived)
-        return modified is not None and date is not None and date - modified >= APART
+        return self.modified_at is not None and self.date_at is not None and self.date_at - self.modified_at >= APART
 
 
 def validators(stored: Stored) -> Validators:
@@ -66,7 +68,7 @@ def validators(stored: Stored) -> Validators:
         name = name_of(line)
         if name in _VALIDATORS:
             value = value_of(line)
-            found[name] = value if found.get(name, value) == value else b""
+            found[name] = value if found.get(name, value) == value else _DIFFERENT
     return Validators(
         found.get(b"etag", b""), found.get(b"last-modified", b""), found.get(b"date", b""), stored.arrived
     )
@@ -77,17 +79,22 @@ def must_forward(request: Request) -> bool:
     return request.get(b"if-match") is not None or request.get(b"if-unmodified-since") is not None
 
 
-def unmodified(request: Request, kept: Validators) -> bool:
+def unmodified(request: Request, kept: Validators, arrived: float) -> bool:
     """Whether a client has the stored representation already, so that 304 is the answer (RFC 9110 section 13.2.2).
 
-    Call it only where the answer were a 2xx without the conditions (section 13.2.1)."""
+    Call it only where the answer were a 2xx without the conditions (section 13.2.1).
+
+    :param arrived: the wall-clock second at which the stored response came.
+    """
     if request.method != b"GET" and request.method != b"HEAD":
         return False
     tags = request.get(b"if-none-match")
     if tags is not None:
         return (tags == kept.etag and tags != b"") or _listed(request, kept.etag)
     since = request.get(b"if-modified-since")
-    return since is not None and len(request.get_all(b"if-modified-since")) == 1 and _since(since, kept)
+    if since is None or len(request.get_all(b"if-modified-since")) != 1:
+        return False
+    return _since(since, kept, arrived)
 
 
 def range_holds(request: Request, kept: Validators) -> bool:
@@ -103,8 +110,8 @@ def range_holds(request: Request, kept: Validators) -> bool:
     value = values[0]
     if value[0] == 0x22 or value.startswith(b"W/"):
         return value == kept.etag and kept.strong == value
-    given = http_date(value, kept.arrived)
-    return given is not None and given == http_date(kept.modified, kept.arrived) and kept.dated_strongly()
+    given = http_date(value, kept.near)
+    return given is not None and given == kept.modified_at and kept.dated_strongly()
 
 
 def _listed(request: Request, etag: bytes) -> bool:
@@ -119,14 +126,16 @@ def _listed(request: Request, etag: bytes) -> bool:
     return opaque in _OPAQUES.findall(value)
 
 
-def _since(value: bytes, kept: Validators) -> bool:
+def _since(value: bytes, kept: Validators, arrived: float) -> bool:
     """Whether it was not modified after that: since Last-Modified, else Date, else since it came (RFC 9111 section
     4.3.2)."""
-    since = http_date(value, kept.arrived)
+    if value == kept.modified:
+        return kept.modified_at is not None
+    since = http_date(value, kept.near)
     if since is None:
         return False
-    changed = http_date(kept.modified or kept.date, kept.arrived)
-    if changed is None:
-        # A Last-Modified that is there and cannot be read says nothing: then nothing is known of the client's copy.
-        return not kept.modified and kept.arrived <= since
-    return changed <= since
+    # A Last-Modified that is there and cannot be read says nothing: then nothing is known of the client's copy.
+    changed = kept.modified_at if kept.modified else kept.date_at
+    if changed is not None:
+        return changed <= since
+    return not kept.modified and arrived <= since

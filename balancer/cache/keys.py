@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from balancer.cache.messages import Request
 from balancer.cache.policy import KeyPolicy
+from balancer.core.headers import FOLD
 
 _PORTS: Final = {b"http": b":80", b"https": b":443"}
 _CONTENT_FIELDS: Final = (b"content-type", b"content-encoding", b"content-language")
@@ -47,7 +48,7 @@ class KeyMaker:
         self._host = policy.host
         self._query = policy.query
         self._sort = policy.sort_query
-        self._include = NamePatterns(tuple(name.lower() for name in policy.include_query))
+        self._include = NamePatterns(tuple([_folded_pattern(name) for name in policy.include_query]))
         self._exclude = NamePatterns(policy.exclude_query)
         self._headers = [name.encode("ascii") for name in policy.headers]
         self._cookies = [name.encode("utf-8") for name in policy.cookies]
@@ -103,8 +104,7 @@ class KeyMaker:
         name = argument_name(argument)
         if self._exclude.match(name):
             return False
-        # Some servers do not look at case or at white space: what may be one of the names is.
-        return not self._include or self._include.match(name.strip().lower())
+        return not self._include or self._include.match(_folded(name))
 
 
 class NamePatterns:
@@ -137,6 +137,17 @@ def argument_name(argument: bytes) -> bytes:
     """The name of one argument of a query, decoded."""
     name = argument.partition(b"=")[0]
     return unquote_to_bytes(name.replace(b"+", b" ")) if b"%" in name or b"+" in name else name
+
+
+def _folded(name: bytes) -> bytes:
+    """A name as careless servers read it: without case, white space around it, an index (PHP's ``id[x]``) or what
+    follows a zero, with one character for all that is no letter or digit. What may be one of the names is."""
+    return name.partition(b"[")[0].partition(b"\x00")[0].strip().translate(FOLD)
+
+
+def _folded_pattern(name: str) -> str:
+    beginning = name.removesuffix("*")
+    return _folded(beginning.encode("utf-8")).decode("ascii") + name[len(beginning) :]
 
 
 def _told(values: list[bytes]) -> bytes:

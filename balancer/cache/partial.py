@@ -54,6 +54,11 @@ def place(stored: Stored, first: int, end: int) -> int:
     return -1
 
 
+def complete(stored: Stored, body: bytes) -> bool:
+    """Whether a partial response has as many bytes as its parts say."""
+    return sum([end - first for first, end in stored.parts or ()]) == len(body)
+
+
 def combined(stored: Stored, body: bytes, new: Stored, new_body: bytes) -> tuple[Stored, bytes] | None:
     """Two partial responses of one representation as one: a 200 if nothing is missing any more.
 
@@ -100,7 +105,7 @@ def _same(stored: Stored, body: bytes, new: Stored, new_body: bytes) -> bool:
     if stored.total >= 0 and new.total >= 0 and stored.total != new.total:
         return False
     for each, content in ((stored, body), (new, new_body)):
-        if not each.parts or sum([end - first for first, end in each.parts]) != len(content):
+        if not each.parts or not complete(each, content):
             return False
     validator = conditions.validators(stored).strong
     return validator != b"" and validator == conditions.validators(new).strong

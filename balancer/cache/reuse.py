@@ -15,7 +15,6 @@ from balancer.cache.partial import covers
 from balancer.cache.policy import CachePolicy
 from balancer.cache.stored import ALWAYS_VALIDATE, IMMUTABLE, MUST_REVALIDATE, SOFT_PURGED, Stored
 from balancer.cache.validators import entity_tag, last_modified
-from balancer.cache.vary import matches
 
 _NOT_FRESH: Final = ALWAYS_VALIDATE | SOFT_PURGED
 _NEVER_STALE: Final = ALWAYS_VALIDATE | MUST_REVALIDATE
@@ -118,7 +117,7 @@ def decide(
     """
     if not asked.cacheable:
         return Decision(MISS, None, "bypass" if asked.bypass else "method", asked.bypass)
-    chosen = select(request, variants, now)
+    chosen = select(asked, request, variants, now)
     if chosen is None:
         return _absent(asked, "vary-miss" if variants else "uri-miss")
     if chosen.parts is not None and not covers(chosen, request):
@@ -133,15 +132,17 @@ def decide(
         decision.background = early(chosen, now, policy.jitter, chance)
     elif unmet or resident < 0.0 or not _sent_stale(decision, chosen, age, asked.max_stale, policy.jitter * chance):
         _ask_origin(decision, chosen, asked, "request" if is_fresh else "stale", unmet, now, policy)
+    # What a request forbids to store, a validation on its behalf could not freshen.
+    decision.background = decision.background and asked.may_store
     return decision
 
 
-def select(request: Request, variants: Sequence[Stored], now: float) -> Stored | None:
+def select(asked: Asked, request: Request, variants: Sequence[Stored], now: float) -> Stored | None:
     """The stored response that is for this request: of several the one with the latest Date, of those with a Vary if
     there are any (section 4.1)."""
     found: Stored | None = None
     for stored in variants:
-        if matches(stored.nominated, request) and (found is None or _preferred(stored, found, now)):
+        if asked.fits(stored.nominated, request) and (found is None or _preferred(stored, found, now)):
             found = stored
     return found
 

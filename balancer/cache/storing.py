@@ -33,11 +33,12 @@ none of those that are about one client, one connection or one moment: 407, 408,
 MAX_TAGS: Final = 512
 """Tags that a response may have. One with more is not stored: a purge by one that was left out would miss it."""
 
-_NOT_KEPT: Final = frozenset({
+NOT_KEPT: Final = frozenset({
     # Of another hop, or written anew for each answer (RFC 9111 section 3.1).
     b"age", b"cache-status", b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade",
     b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization",
 })  # fmt: skip
+"""Fields that are never stored."""
 
 _OF_CONTENT: Final = frozenset({
     b"content-encoding", b"content-length", b"content-range", b"content-type", b"transfer-encoding", b"vary",
@@ -160,7 +161,7 @@ def _too_much(response: Response, policy: CachePolicy) -> str:
 
 def _kept(fields: Fields, hidden: frozenset[bytes], policy: CachePolicy) -> Fields:
     """The fields that are stored."""
-    dropped = _NOT_KEPT | hidden - _OF_CONTENT
+    dropped = NOT_KEPT | hidden - _OF_CONTENT
     if policy.set_cookie == "strip":
         dropped = dropped | {b"set-cookie"}
     return [field for field in fields if field[0].lower() not in dropped]
@@ -238,6 +239,11 @@ def _partial(
         return Judgement(None, "no single range")
     if not is_strong(entity_tag(response.get_all(b"etag"))):
         return Judgement(None, "partial without a strong validator")
+    # RFC 9110 section 15.3.7: what its client has already need not be in it, so nobody else could use it.
+    if request.get(b"if-range") is not None:
+        return Judgement(None, "If-Range")
+    if any(value != b"%d" % (part[1] - part[0]) for value in response.get_all(b"content-length")):
+        return Judgement(None, "lengths that contradict each other")
     whole = [field for field in fields if field[0].lower() != b"content-range"]
     judgement = judge_fields(asked, request, response, whole, policy, asked_at=asked_at, now=now, serial=serial)
     stored = judgement.stored

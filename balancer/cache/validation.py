@@ -57,9 +57,9 @@ def validating(request: Request, stored: Stored, variants: Sequence[Stored]) -> 
             tags[tag] = None
     if tags:
         fields.append((b"If-None-Match", b", ".join(tags)))
-    modified = stored.get(b"last-modified")
+    modified = last_modified(stored, stored.arrived)
     # Where it goes with an entity tag, who knows tags does not look at it (RFC 9110 section 13.2.2).
-    if modified is not None and len(tags) <= 1 and stored.parts is None:
+    if modified and len(tags) <= 1 and stored.parts is None:
         fields.append((b"If-Modified-Since", modified))
     return fields
 
@@ -127,7 +127,7 @@ def freshened_by_head(
     :returns: the stored response it is about and the same with the new fields; ``(old, None)`` where the old one is not
         to be used any more; ``(None, None)`` where nothing stored is touched. The arguments are :func:`freshened`'s.
     """
-    stored = select(request, variants, now)
+    stored = select(asked, request, variants, now)
     if stored is None or response.status != 200 or not asked.may_store or stored.status not in (200, 206):
         return None, None
     if not _same(stored, response):

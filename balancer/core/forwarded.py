@@ -183,6 +183,14 @@ class Peer:
         path = [value for name, value in head.fields if name.lower() == b"x-forwarded-for"]
         return self._forwarding.trusted.client(self.address, path)
 
+    def scheme_of(self, head: ReceivedRequest) -> bytes:
+        """The scheme by which the client asked, as far as this peer is believed about it."""
+        if self.trusted:
+            for name, value in head.fields:
+                if name.lower() == b"x-forwarded-proto" and value.lower() in (b"http", b"https"):
+                    return value.lower()
+        return self.scheme
+
     def told(self, head: ReceivedRequest) -> bytes:
         """What trusted proxies say of what the client asked for, and servers believe: scheme, host and the like. Two
         requests of which it differs are for different things. Empty where they say nothing, or are not believed."""

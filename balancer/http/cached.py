@@ -43,10 +43,11 @@ class CachedExchange(Answering):
     """See the module. It is driven by its front, until its exchange is, where the request goes past the cache.
 
     :ivar content: of a QUERY.
+    :ivar scheme: by which the client asked.
     :ivar key: what it finds in the store; ``found``: what it found there.
     """
 
-    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port")
+    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port", "scheme")
 
     def __init__(
         self,
@@ -60,12 +61,14 @@ class CachedExchange(Answering):
         cache: "Cache",
         asked: Asked,
         key: bytes,
+        scheme: bytes,
     ) -> None:
         super().__init__(settings, front, head, record, begun, cache, asked)
         self.peer = peer
         self.port = record.client_port
         self.plan = plan
         self.key = key
+        self.scheme = scheme
         self.content = b""
         self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
@@ -99,7 +102,7 @@ class CachedExchange(Answering):
         """A QUERY: its content is a part of its key."""
         if complete:
             self.content = body
-            self.key = self.cache.keys(self.peer.scheme).key(self.head, body) + self.peer.told(self.head)
+            self.key = self.cache.keys(self.scheme).key(self.head, body) + self.peer.told(self.head)
             self._look(self.cache.store.get(self.key))
         else:
             self._collected = [body] if body else []
@@ -209,13 +212,9 @@ class CachedExchange(Answering):
     def fetched(self, stored: Stored, fetch: Gathering, new: bool) -> None:
         """The fetch for this request brought a response that is whole, or confirmed the stored one."""
         self._adopt(fetch.record)
-        if fetch.cookies:  # of a 304: they are for this client, whatever is stored
-            own = stored.with_body(stored.body)
-            own.lines += b"".join([b"Set-Cookie: %b\r\n" % cookie for cookie in fetch.cookies])
-            stored = own
         word = self._word(stored) if new else "revalidated"
         said = self.forwarded(stored.status if new else 304, True, False)
-        self._deliver(stored, word, said, aged=fetch.aged)
+        self._deliver(_owned(stored, fetch), word, said, aged=fetch.aged)
 
     def collapsed(self, stored: Stored) -> None:
         """The fetch for another request brought a response that this one may have too."""
@@ -238,6 +237,7 @@ class CachedExchange(Answering):
         else:
             self._adopt(fetch.record)
             word = self._word(stored)
+            stored = _owned(stored, fetch)
         status = self.forwarded(stored.status, arriving.storing, joined)
         self._deliver(stored, word, status, arriving, joined or fetch.aged)
 
@@ -252,13 +252,16 @@ class CachedExchange(Answering):
         said = self.forwarded(status, not why, False, why)
         if said:
             fields = [*fields, (b"Cache-Status", said)]
+        if self.head.method == b"HEAD":  # GET was asked for
+            framing = NO_BODY
         self.front.send_head(status, reason, fields, framing, last)
         if self._paused and self._fetch is not None:
             self._fetch.pause()
 
     def passing(self, data: bytes) -> None:
         """A part of its body."""
-        self.front.send_body(data)
+        if self.head.method != b"HEAD":
+            self.front.send_body(data)
 
     def passed(self, trailers: Fields) -> None:
         """It is complete."""
@@ -275,7 +278,7 @@ class CachedExchange(Answering):
 
     def splice_into(self) -> Sink | None:
         """Where what passes through goes."""
-        return self.front.sink()
+        return None if self.head.method == b"HEAD" else self.front.sink()
 
     def failed(self, status: int, reason: bytes, fields: Fields, body: bytes, record: ExchangeRecord) -> None:
         """No response came, and there is no stale one: say what the exchange says."""
@@ -378,3 +381,12 @@ class CachedExchange(Answering):
                 self._adopt(fetch.record)
                 self.record.bytes_out = fetch.record.bytes_out
         self._log(termination, reason)
+
+
+def _owned(stored: Stored, fetch: Gathering) -> Stored:
+    """With the lines that are for who asked, whatever is stored."""
+    if not fetch.own:
+        return stored
+    own = stored.with_body(stored.body)
+    own.lines += fetch.own
+    return own

@@ -126,7 +126,7 @@ class Delivery:
         if self._paused or self._waiting or self._busy or self._over or self._offset != at or not self._pieces:
             return False
         piece = self._pieces[-1]
-        if isinstance(piece, bytes) or piece[1] != TO_THE_END:
+        if isinstance(piece, bytes) or TO_THE_END != piece[1] < at + len(data):
             return False
         self._offset += len(data)
         self._taker.sent(len(data))

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import ITransport
 
+from balancer.cache.asked import Asked
+from balancer.cache.lines import names_in
 from balancer.cache.messages import PlainResponse
 from balancer.cache.reuse import MISS, Decision
 from balancer.cache.stored import UNSIZED, Stored
-from balancer.cache.storing import Judgement, judge
-from balancer.cache.validation import fetching, freshened, validating
+from balancer.cache.storing import NOT_KEPT, Judgement, judge
+from balancer.cache.validation import fetching, freshened, identified, validating
+from balancer.core.headers import without
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import StoreError
@@ -31,6 +34,7 @@ from balancer.http.plans import Reply
 from balancer.http.sources import Coming
 from balancer.http1.framing import request_fields
 from balancer.http1.heads import CHUNKED, Fields, Framing, RequestHead
+from balancer.http1.serialize import field_lines
 from balancer.net.timers import Timer, nothing
 
 if TYPE_CHECKING:
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 
 ERRORS = frozenset({500, 502, 503, 504})
 """Statuses in place of which a stale response may be sent (RFC 5861 section 4)."""
+
+
+_CLIENTS_WISHES = frozenset({b"cache-control", b"pragma"})
 
 
 class Fetch(CompleteFront):
@@ -86,11 +93,16 @@ class Fetch(CompleteFront):
         head, plan = self._head, self._plan
         validated = decision.stored
         if validated is not None:
-            head = _with(head, validating(head, validated, self._found))
+            fields = validating(head, validated, self._found)
+            if self._background:  # it is ours: what the client wants of caches is no part of it
+                fields = without(fields, _CLIENTS_WISHES)
+            head = _with(head, fields)
         elif self._asked.conditional or (self._asked.ranged and not self._ranged) or head.method == b"HEAD":
             head = _with(head, fetching(head, whole=not self._ranged))
         if head is not self._head:
             plan = plan.again(head)
+            if head.method != self._head.method:
+                self._asked = Asked(head, cache.policy)  # what answers GET may be stored
         self._sent = cache.wall()
         self._serial = cache.store.serial
         self._state = STARTED
@@ -143,6 +155,7 @@ class Fetch(CompleteFront):
                 self.send_body(body)
             return
         stored = stored.with_body(body)
+        self.own = _withheld(stored, self._response[2])
         self._over()
         if not self._spoiled and len(body) <= self._cache.policy.max_object:
             self._keep(stored)
@@ -177,13 +190,16 @@ class Fetch(CompleteFront):
             self._asked, self._head, self._found, response, response.fields, cache.policy,
             asked_at=self._sent, now=now, serial=self._serial,
         )  # fmt: skip
+        about = identified(self._head, self._found, response, now)
+        for outdated in about if new is None else about[1:]:  # it is not what the origin says any more
+            cache.store.drop(self.key, outdated)
         if new is None:
             self._state = AGAIN
             return
         self._state = FRESH
         self._stored = new
         if cache.policy.set_cookie != "store":
-            self.cookies = response.get_all(b"set-cookie")
+            self.own = field_lines([(b"Set-Cookie", cookie) for cookie in response.get_all(b"set-cookie")])
         cache.counters.count("revalidated")
         if not self._spoiled:
             self._keep(new)
@@ -201,6 +217,7 @@ class Fetch(CompleteFront):
         if size <= most and not self._spoiled:
             writer = cache.store.begin(self.key, stored, size, self._store_ready)
         exchange = self._exchange
+        self.own = _withheld(stored, self._response[2])
         self._state = SPREADING
         self._stored = stored
         self._arriving = arriving = Arriving(
@@ -249,7 +266,7 @@ class Fetch(CompleteFront):
             cache.pass_by(self.key, self._settings.timers.seconds(), cache.policy.uncacheable)
         self._state = THROUGH
         waiting, self._waiting = self._waiting, []
-        self._through = self._leader or (waiting[0] if waiting else None)
+        self._through = self._leader  # without him it is for nobody: it was asked with what he is known by
         for follower in waiting:
             if follower is not self._through:
                 follower.alone()
@@ -404,6 +421,12 @@ class Fetch(CompleteFront):
     def sink(self) -> Sink | None:
         """Where the body goes, if it only passes."""
         return self._through.splice_into() if self._through is not None and self._part is None else None
+
+
+def _withheld(stored: Stored, fields: Fields) -> bytes:
+    """Lines that are not stored, and are for the client who asked."""
+    kept = names_in(stored.lines)
+    return field_lines([field for field in fields if (name := field[0].lower()) not in kept and name not in NOT_KEPT])
 
 
 def _with(head: RequestHead, fields: Fields) -> RequestHead:

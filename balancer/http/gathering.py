@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from balancer.cache.asked import Asked
+from balancer.cache.partial import covers
 from balancer.cache.reuse import HIT, STALE, Decision, decide, usable_on_error
 from balancer.cache.stored import Stored
 from balancer.cache.vary import nominate
@@ -38,13 +39,13 @@ class Gathering:
     :ivar key: what it is for.
     :ivar answered: the status of the origin's answer; 0 while there is none.
     :ivar aged: the origin's answer had an Age: it comes from another cache.
-    :ivar cookies: what a 304 set, for the client who asked.
+    :ivar own: field lines for the client who asked alone, whatever is stored: cookies, and what a directive names.
     """
 
     __slots__ = (
         "_arriving", "_asked", "_background", "_cache", "_decision", "_found", "_guess", "_head", "_leader", "_ranged",
         "_settings", "_shared", "_spoiled", "_state", "_stored", "_through", "_waiting", "aged", "answered",
-        "cookies", "key", "record",
+        "key", "own", "record",
     )  # fmt: skip
 
     record: ExchangeRecord
@@ -61,7 +62,7 @@ class Gathering:
         self.key = leader.key
         self.answered = 0
         self.aged = False
-        self.cookies: list[bytes] = []
+        self.own = b""
         self._cache = cache
         self._decision = decision
         self._found = found
@@ -189,7 +190,9 @@ class Gathering:
         return not left
 
     def _fits(self, follower: "CachedExchange", stored: Stored) -> bool:
-        return follower is self._leader or nominate(stored.get_all(b"vary"), follower.head) == stored.nominated
+        if follower is self._leader:
+            return True
+        return covers(stored, follower.head) and nominate(stored.get_all(b"vary"), follower.head) == stored.nominated
 
     def _give_up_if_useless(self) -> None:
         arriving = self._arriving

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
+from balancer.cache.asked import Asked
 from balancer.cache.stored import ALWAYS_VALIDATE, SOFT_PURGED, UNSIZED, Stored
-from balancer.cache.vary import matches
 from balancer.core.forwarded import Peer
 from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
@@ -55,17 +55,18 @@ def begin(
     asked = plan.asked or plan.ask(head, cache, peer.scheme)
     record.route = plan.route
     record.upstream = plan.upstream
-    key = plan.key
+    key, scheme = plan.key, peer.scheme
     if peer.trusted:
         record.client = peer.client(head)
-        key += peer.told(head)
+        scheme = peer.scheme_of(head)
+        key = cache.keys(scheme).key(head) + peer.told(head)
     if asked.plain and complete and not body and head.upgrade is None:
         found = cache.store.get(key)
-        if not isinstance(found, Deferred) and _hit(cache, front, head, found, record, begun, now):
+        if not isinstance(found, Deferred) and _hit(cache, front, head, asked, found, record, begun, now):
             return
     else:
         found = None
-    cached = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked, key)
+    cached = CachedExchange(settings, front, head, peer, record, begun, plan, cache, asked, key, scheme)
     front.drive(cached)
     cached.start(now, complete, body, found)
 
@@ -74,16 +75,20 @@ def _hit(
     cache: "Cache",
     front: Front,
     head: RequestHead,
+    asked: Asked,
     found: Sequence[Stored],
     record: ExchangeRecord,
     begun: float,
     now: float,
 ) -> bool:
     """Answer a plain request with a stored response that is fresh beyond doubt and in memory; whether there is one."""
-    for stored in found:
-        if not stored.nominated or matches(stored.nominated, head):
-            break
-    else:
+    stored = None
+    for variant in found:
+        if asked.fits(variant.nominated, head):
+            if stored is not None:
+                return False  # which of several, is not decided here
+            stored = variant
+    if stored is None:
         return False
     body = stored.body
     resident = cache.wall() - stored.arrived

@@ -6,7 +6,7 @@ It holds the part in memory, up to a limit. It never sends anything.
 
 from collections.abc import Sequence
 
-from balancer.cache.partial import combined
+from balancer.cache.partial import combined, complete
 from balancer.cache.stored import Stored
 
 LARGEST = 8 * 2**20
@@ -39,11 +39,14 @@ class Part:
         return True
 
     def combined(self, found: Sequence[Stored]) -> Stored | None:
-        """It is complete: what there is of its representation by now; ``None`` where something better is stored.
+        """It came whole: what there is of its representation by now; ``None`` where something better is stored, or it
+        has not the bytes that its Content-Range says.
 
         :param found: what is stored under its key.
         """
         part, body = self._stored, b"".join(self._pieces)
+        if not complete(part, body):
+            return None
         for variant in found:
             if isinstance(variant.body, bytes) and variant.nominated == part.nominated:
                 both = combined(variant, variant.body, part, body)

@@ -33,7 +33,7 @@ def pass_by(cached: "CachedExchange", now: float, complete: bool, body: bytes, w
     else:
         record.cache = "miss"
         cached.count_miss()
-    observed = Observed(cached.front, partial(_seen, cached, why))
+    observed = Observed(cached.front, partial(_seen, cached, why, cached.cache.wall()))
     exchange = Exchange(
         settings, observed, cached.head, cached.peer, record, cached.begun, complete, body if complete else b""
     )
@@ -44,15 +44,15 @@ def pass_by(cached: "CachedExchange", now: float, complete: bool, body: bytes, w
         exchange.request_body(body)
 
 
-def _seen(cached: "CachedExchange", why: str, status: int, reason: bytes, fields: Fields) -> bytes:
+def _seen(cached: "CachedExchange", why: str, asked_at: float, status: int, reason: bytes, fields: Fields) -> bytes:
     """The response's head came; what Cache-Status says of it."""
     cache, head = cached.cache, cached.head
-    scheme = cached.peer.scheme
+    scheme = cached.scheme
     keys = cache.keys(scheme)
     cache.invalidate([keys.normal(uri) for uri in invalidated(head, status, fields, scheme)])
     if cached.decision is not None:
         if head.method == b"HEAD":
-            _freshen(cached, PlainResponse(status, fields, reason))
+            _freshen(cached, PlainResponse(status, fields, reason), asked_at)
         return cached.forwarded(status, False, False)
     if not cache.label:
         return b""
@@ -61,13 +61,13 @@ def _seen(cached: "CachedExchange", why: str, status: int, reason: bytes, fields
     return cache_status.forwarded(cache.policy.name, "bypass", status, detail=why)
 
 
-def _freshen(cached: "CachedExchange", response: PlainResponse) -> None:
+def _freshen(cached: "CachedExchange", response: PlainResponse, asked_at: float) -> None:
     """What the answer to HEAD says of what is stored for GET."""
     cache = cached.cache
     now = cache.wall()
     old, new = freshened_by_head(
         cached.asked, cached.head, cached.found, response, response.fields, cache.policy,
-        asked_at=now, now=now, serial=cache.store.serial,
+        asked_at=asked_at, now=now, serial=cache.store.serial,
     )  # fmt: skip
     if old is not None and new is None:
         cache.store.drop(cached.key, old)

@@ -74,7 +74,7 @@ def _tags(exchange: "CachedExchange") -> list[bytes]:
 
 
 def _uri(exchange: "CachedExchange") -> bytes:
-    return exchange.cache.keys(exchange.peer.scheme).uri(exchange.head)
+    return exchange.cache.keys(exchange.scheme).uri(exchange.head)
 
 
 def _host(exchange: "CachedExchange") -> bytes:

@@ -60,7 +60,7 @@ class Owner(Structure):
         """The socket takes bytes again, or, at the beginning, has what its transport held."""
 
     def done(self) -> None:
-        """It is over: the socket has all; the transport may be written to again, blocked or not before."""
+        """It is over, and not blocked: the socket has all, and the transport may be written to again."""
 
     def lost(self, words: str) -> None:
         """It is over: the connection is lost."""
@@ -208,8 +208,10 @@ class Sending:
         if self._state == OVER:
             return False
         if not self.left:
-            self._end()
-            self._owner.done()
+            self._unblock()
+            if self._state != OVER:
+                self._end()
+                self._owner.done()
             return False
         if size < count:
             self._block(told_once=False)

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from balancer.core.units import Count, Size
 from balancer.interfaces import ICacheStore, ICacheStorePlugin
+from balancer.stores.disk_directory import look
 from balancer.stores.disk_store import DiskStore
 
 SHARE = 8
@@ -22,10 +23,11 @@ SHARE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSettings:
-    """``[store.NAME]`` with ``type = "disk"``."""
+    """`type = "disk"`: responses are kept in files, and there again after a restart."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
+    type: Annotated[str, Doc("`disk`")] = "disk"
     path: Annotated[
         str,
         Doc(
@@ -39,7 +41,7 @@ class DiskSettings:
     ] = 10 * 2**30
     max_object: Annotated[Size | None, Doc("The largest body that is kept; absent: an eighth of `size`.")] = None
     objects: Annotated[
-        Count, Doc("Responses that are kept at most: each takes about 600 bytes of memory, whatever its size.")
+        Count, Doc("Responses that are kept at most: each takes about 650 bytes of memory, whatever its size.")
     ] = 1_000_000
     sync: Annotated[
         bool,
@@ -56,6 +58,12 @@ class DiskStores:
 
     name = "disk"
     settings = DiskSettings
+
+    def check(self, settings: object) -> None:
+        """See :class:`~balancer.interfaces.ICacheStorePlugin`: whether the directory is there and ours to write, or can
+        be made."""
+        assert isinstance(settings, DiskSettings)
+        look(settings.path)
 
     def store(self, settings: object, reactor: Any, others: Callable[[str], ICacheStore]) -> ICacheStore:
         """See :class:`~balancer.interfaces.ICacheStorePlugin`."""

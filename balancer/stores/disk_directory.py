@@ -108,10 +108,14 @@ class Directory:
         return found, foreign
 
     def empty(self, folders: Iterable[str] = ("new",)) -> None:
-        """Remove every file of these. (For a thread, unless they are small.)"""
+        """Remove every file of these. (For a thread, unless they are small.)
+
+        :raises OSError: something cannot be removed.
+        """
         for folder in folders:
             with os.scandir(f"{self.path}/{folder}") as items:
-                unlink_all(item.path for item in items)
+                for error in unlink_all(item.path for item in items):
+                    raise error
 
     def sync(self) -> None:
         """Have the disk know which files there are at the top."""
@@ -183,3 +187,17 @@ def write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
+
+
+def look(path: str) -> None:
+    """See whether a store could have its directory there. Nothing is made and nothing is locked.
+
+    :raises StoreError: it could not; the message says why.
+    """
+    place = os.path.abspath(path)
+    while not os.path.lexists(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise StoreError(f"the cache directory {path!r} cannot be used: {place!r} is no directory")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StoreError(f"the cache directory {path!r} cannot be used: user {os.geteuid()} may not write {place!r}")

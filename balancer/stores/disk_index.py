@@ -4,7 +4,7 @@ An entry is found by digests of its URI, its key and what Vary names, which are 
 made from a listing of the directories, without reading a file. (Whether a file holds what its name says is seen when
 it is read.) What has to go goes by two queues, in the manner of S3-FIFO: new ones stand in the first, a tenth of the
 room; one that was used there moves on into the second, where each use earns another round. So a crawl that asks for
-everything once pushes out nothing but itself. An entry costs about 600 bytes of memory.
+everything once pushes out nothing but itself. An entry costs about 650 bytes of memory.
 """
 
 from collections import OrderedDict

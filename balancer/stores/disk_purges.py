@@ -124,24 +124,30 @@ class PurgeFiles:
         self._directory = directory
         self._sync = sync
         self._file = -1
+        self._forsworn = False
 
     def __repr__(self) -> str:
         return f"<PurgeFiles records={self.records}>"
 
     def begin(self, serial: int, version: int) -> list[str]:
-        """Begin a new file; the older ones, whose records count until :meth:`end`.
+        """Begin a new file; the older ones, whose records count until :meth:`end`. After :meth:`forswear` there is none
+        any more, and none is begun.
 
         :raises OSError: it cannot be written. Then the older one goes on.
         """
+        if self._forsworn:
+            return []
         older = self._directory.purges()
         number = int(older[-1].rpartition(".")[2]) + 1 if older else 1
         temporary = self._directory.temporary()
         file = create(temporary)
         try:
             write_all(file, _checked(_HEADER.pack(_MAGIC, serial, version)))
-            os.fsync(file)
+            if self._sync:
+                os.fsync(file)
             os.rename(temporary, f"{self._directory.path}/purges.{number}")
-            self._directory.sync()
+            if self._sync:  # else a power failure may leave none that is whole, which is told from no purge
+                self._directory.sync()
         except OSError:
             os.close(file)
             unlink_all([temporary])
@@ -181,7 +187,8 @@ class PurgeFiles:
         self.records += 1
 
     def forswear(self) -> None:
-        """Have the next start find nothing that it could trust."""
+        """Have the next start find nothing that it could trust, whatever comes still."""
+        self._forsworn = True
         unlink_all(self._directory.purges())
         with suppress(OSError):
             self._directory.sync()

@@ -86,11 +86,14 @@ class Purging:
             purge = Purge(kind="all")
         serial = self._ledger.add(purge)
         self._write(lambda: self._files.add(serial, purge))
-        if purge.kind == "url" and not purge.soft:
-            for entry in self._shelf.index.under(purge.what):
-                self._shelf.remove(entry)
-        else:
+        if purge.kind != "url":
             self._sweep_soon()
+            return
+        for entry in self._shelf.index.under(purge.what):
+            if purge.soft:
+                entry.soft = True
+            else:
+                self._shelf.remove(entry)
 
     def removed(self, uri: bytes, soft: bool, durable: bool) -> None:
         """What there is of a URI was removed.

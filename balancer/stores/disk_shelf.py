@@ -153,7 +153,7 @@ class DiskShelf:
     def replace(self, entry: Entry, key: bytes, stored: Stored) -> None:
         """Give an entry this head, on the disk too."""
         size = entry.size + len(encode_head(key, stored)) + FOOTER_SIZE
-        if size - stored.size > HEADS:
+        if size - stored.size - table_size(stored.size) > HEADS:
             self._push_out(entry)
             return
         written = entry.pending is None
@@ -228,7 +228,7 @@ class DiskShelf:
         else:  # its head was replaced meanwhile
             self._append(entry)
 
-    def unsettled(self, entry: Entry, error: Exception) -> None:
+    def unsettled(self, entry: Entry) -> None:
         """See :class:`~balancer.stores.disk_writer.Shelf`."""
         if not entry.gone:
             entry.pending = None
@@ -254,7 +254,7 @@ class DiskShelf:
             self.corrupt += 1
         elif isinstance(error, OSError):
             self.trouble(error)
-        self.unsettled(entry, StoreError(str(error)))
+        self.unsettled(entry)
 
     # -- going ---------------------------------------------------------------------------------------------------
 

@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.cache.purges import GONE, SOFT, Ledger, Purge
 from balancer.cache.stored import SOFT_PURGED, Stored
+from balancer.errors import StoreError
 from balancer.interfaces import ICacheStore
 from balancer.stores.disk_body import FileBody
 from balancer.stores.disk_directory import SHARDS, Directory
@@ -55,6 +57,7 @@ class DiskStore:
         self._shelf = DiskShelf(self._directory, reactor, self._ledger, size, objects)
         self._purging = Purging(self._directory, self._shelf, self._ledger, reactor, sync)
         self._loading: Loading | None = None
+        self._started: Deferred[None] | None = None
 
     def __repr__(self) -> str:
         return f"<DiskStore {self._directory!r} {self._shelf!r}>"
@@ -83,17 +86,17 @@ class DiskStore:
         """
         self._directory.open()
         done: Deferred[None] = Deferred()
+        self._started = done
         try:
             if self._purging.recall():
-                self._begin(True, done)
+                self._begin(True)
                 return done
         except BaseException:
             self._directory.close()
             raise
         shards = [f"{shard:02x}" for shard in range(SHARDS)]
-        self._shelf.reading.run(self._directory.empty, shards).addCallback(
-            lambda _: self._begin(False, done)
-        ).addErrback(done.errback)
+        emptied = self._shelf.reading.run(self._directory.empty, shards)
+        emptied.addCallback(lambda _: self._begin(False)).addErrback(self._not_begun)
         return done
 
     def stop(self) -> "Deferred[None]":
@@ -104,20 +107,35 @@ class DiskStore:
         self._purging.stop()
         for writer in list(self._shelf.writers):
             writer.abort()
+        started, self._started = self._started, None
+        if started is not None and not started.called:
+            started.callback(None)
         done = self._shelf.writing.idle()
         done.addCallback(lambda _: self._shelf.reading.idle())
         return done.addCallback(lambda _: self._directory.close())
 
-    def _begin(self, trusted: bool, done: "Deferred[None]") -> None:
+    def _begin(self, trusted: bool) -> None:
+        if self._started is None:
+            return  # it was stopped meanwhile
         self._purging.begin(trusted)
         self._open = True
-        self._loading = Loading(self._directory, self._shelf, self._reactor, lambda: self._loaded(done))
+        self._loading = Loading(self._directory, self._shelf, self._reactor, self._loaded)
         self._loading.begin()
 
-    def _loaded(self, done: "Deferred[None]") -> None:
+    def _not_begun(self, failure: Failure) -> None:
+        self._directory.close()
+        error = failure.value
+        if isinstance(error, OSError):
+            words = f"the cache directory cannot be emptied: {error.strerror} ({error.filename})"
+            failure = Failure(StoreError(words))
+        if self._started is not None:
+            self._started.errback(failure)
+
+    def _loaded(self) -> None:
         self._loading = None
         self._purging.loaded()
-        done.callback(None)
+        if self._started is not None:
+            self._started.callback(None)
 
     # -- finding -------------------------------------------------------------------------------------------------
 
@@ -222,12 +240,19 @@ class DiskStore:
     def drop(self, key: bytes, stored: Stored) -> None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         entry = self._shelf.index.named(name_of(key, stored.nominated))
-        if entry is not None and entry.arrived == stored.arrived and getattr(stored.body, "entry", entry) is entry:
+        if (
+            self._open
+            and entry is not None
+            and entry.arrived == stored.arrived
+            and getattr(stored.body, "entry", entry) is entry
+        ):
             self._purging.dropped(entry.name, entry.version)
             self._shelf.remove(entry)
 
     def remove(self, uri: bytes, soft: bool) -> int:
         """See :class:`~balancer.interfaces.ICacheStore`."""
+        if not self._open:
+            return 0
         entries = [entry for entry in self._shelf.index.under(uri) if self._alive(entry)]
         durable = bool(entries) or self._loading is not None or not self._shelf.quiet
         self._purging.removed(uri, soft, durable)
@@ -240,7 +265,8 @@ class DiskStore:
 
     def purge(self, purge: Purge) -> None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
-        self._purging.purge(purge)
+        if self._open:
+            self._purging.purge(purge)
 
     def _alive(self, entry: Entry) -> bool:
         """Whether no purge met it, as far as that can be said without waiting for the disk."""

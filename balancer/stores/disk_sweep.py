@@ -5,7 +5,7 @@ It is never in a hurry: what was purged is not found in any case. It never runs 
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from balancer.cache.purges import GONE, KEEP, Ledger
 from balancer.cache.stored import SOFT_PURGED
@@ -36,12 +36,14 @@ class Sweep:
         self._left = list(shelf.index)
         self._again: list[Entry] = []
         self._over = False
+        self._call: Any = None  # the next step, where it waits
 
     def __repr__(self) -> str:
         return f"<Sweep left={len(self._left) + len(self._again)}{' over' if self._over else ''}>"
 
     def begin(self) -> None:
         """The next files."""
+        self._call = None
         if self._over:
             return
         if not self._left:
@@ -59,7 +61,7 @@ class Sweep:
             files = [(self._shelf.file_of(entry), entry.size) for entry, _ in batch]
             self._shelf.reading.run(read_files, files).addCallback(self._read, batch)
         elif self._left or self._again:
-            self._reactor.callLater(PAUSE, self.begin)
+            self._call = self._reactor.callLater(PAUSE, self.begin)
         else:
             self._over = True
             self._done()
@@ -67,6 +69,9 @@ class Sweep:
     def stop(self) -> None:
         """No more of it; ``done`` is not called."""
         self._over = True
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
 
     def _read(self, files: list[Read | Exception], batch: list[tuple[Entry, int]]) -> None:
         if self._over:
@@ -80,7 +85,7 @@ class Sweep:
                 self._shelf.spoiled(entry, read)
             else:
                 self._judge(entry, read)
-        self._reactor.callLater(PAUSE, self.begin)
+        self._call = self._reactor.callLater(PAUSE, self.begin)
 
     def _judge(self, entry: Entry, read: Read) -> None:
         stored = read.stored

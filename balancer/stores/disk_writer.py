@@ -55,7 +55,7 @@ class Shelf(Keeper, Protocol):
     def settled(self, entry: Entry, stored: Stored) -> None:
         """The file of an entry is there, with this head."""
 
-    def unsettled(self, entry: Entry, error: Exception) -> None:
+    def unsettled(self, entry: Entry) -> None:
         """The file of an entry could not be written."""
 
     def trouble(self, error: Exception) -> None:
@@ -193,7 +193,7 @@ class DiskWriter:
         entry, file = self._entry, self._file
         if entry is None or entry.gone or self._failed or file is None:
             if entry is not None and not entry.gone:
-                self._shelf.unsettled(entry, StoreError(self._failed))
+                self._shelf.unsettled(entry)
             self._leave()
             return
         stored = entry.pending

@@ -151,16 +151,11 @@ class S3Fifo:
         :meth:`left`."""
         for look in range(MAX_LOOKS if self.count else 0):
             last = look == MAX_LOOKS - 1
-            if self._small * SMALL_SHARE >= self._limit or not self._mains:
-                slot = self._previous[SMALL]
-                if last or not self.uses[slot]:
-                    return slot
-                self.uses[slot] = 0
-            else:
-                slot = self._previous[MAIN]
-                if last or not self.uses[slot]:
-                    return slot
-                self.uses[slot] -= 1
+            small = self._small * SMALL_SHARE >= self._limit or not self._mains
+            slot = self._previous[SMALL if small else MAIN]
+            if last or not self.uses[slot]:
+                return slot
+            self.uses[slot] -= 1  # the paper clears it on the way to the main queue: this finds no less
             self._leave(slot)
             self._enter(slot, True)
         return 0

@@ -1,7 +1,7 @@
 """The keys of the stores in memory and of memory over another. Only values: nothing here keeps anything."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 from typing_extensions import Doc
 
@@ -14,7 +14,7 @@ class MemorySettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    type: Annotated[Literal["memory"], Doc("`memory`")] = "memory"
+    type: Annotated[str, Doc("`memory`")] = "memory"
     size: Annotated[
         Size,
         Doc("Bytes of memory that everything takes together: bodies, heads, keys and what is needed to find them."),
@@ -25,14 +25,29 @@ class MemorySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpperSettings:
+    """The memory of a tiered store: as a store in memory, but for smaller bodies."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    size: Annotated[Size, Doc("Bytes of memory that everything takes together.")] = 256 * 2**20
+    max_object: Annotated[
+        Size,
+        Doc(
+            "Bytes of the largest body that is kept in memory too; never more than an eighth of `size`. Larger ones "
+            "are read from the store below each time."
+        ),
+    ] = 64 * 2**10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TieredSettings:
     """`type = "tiered"`: memory over another store, which has everything."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    type: Annotated[Literal["tiered"], Doc("`tiered`")] = "tiered"
+    type: Annotated[str, Doc("`tiered`")] = "tiered"
     over: Annotated[str, Doc("The name of the other `[store.NAME]`, which keeps everything.")]
-    memory: Annotated[
-        MemorySettings,
-        Doc("The memory; bodies larger than its `max_object` are kept by the other store alone."),
-    ] = field(default_factory=lambda: MemorySettings(max_object=64 * 2**10))
+    memory: Annotated[UpperSettings, Doc("The memory, for what is asked for again.")] = field(
+        default_factory=UpperSettings
+    )

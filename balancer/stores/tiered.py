@@ -13,13 +13,13 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from zope.interface import classImplements
 
-from balancer.cache.purges import Purge, uri_of_key
+from balancer.cache.purges import Purge
 from balancer.cache.stored import Stored, StoredBody
 from balancer.interfaces import ICacheStore, ICacheStorePlugin, ICacheWriter
 from balancer.stores.memory import MemoryStore
 from balancer.stores.promotion import Promotion
 from balancer.stores.s3fifo import Ghosts
-from balancer.stores.settings import TieredSettings
+from balancer.stores.settings import MemorySettings, TieredSettings
 
 REMEMBERED: Final = 2**16
 """Keys found below that are remembered, to tell those that are asked for again: half a mebibyte."""
@@ -149,9 +149,7 @@ class TieredStore:
 
     def remove(self, uri: bytes, soft: bool) -> int | Deferred[int]:
         """See :class:`~balancer.interfaces.ICacheStore`."""
-        for key in [key for key in self._reading if uri_of_key(key) == uri]:
-            del self._reading[key]
-        self._memory.remove(uri, False)
+        self._memory.remove(uri, False)  # what is being read into it was asked for before, and so is met as well
         return self._below.remove(uri, soft)
 
     def purge(self, purge: Purge) -> None:
@@ -201,7 +199,8 @@ class TieredPlugin:
     def store(self, settings: object, reactor: object, others: Callable[[str], ICacheStore]) -> TieredStore:
         """Memory over the store that ``over`` names."""
         assert isinstance(settings, TieredSettings)
-        memory = MemoryStore(settings.memory, reactor)
+        upper = settings.memory
+        memory = MemoryStore(MemorySettings(size=upper.size, max_object=upper.max_object), reactor)
         return TieredStore(memory, others(settings.over), memory.largest)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from balancer.cache.cached import Asking, HttpCache, Reply
+from balancer.cache.asking import Asking, Reply
+from balancer.cache.cached import HttpCache
 from balancer.cache.messages import PlainRequest, PlainResponse
 from balancer.cache.policy import CachePolicy
 from balancer.cache.stored import Fields

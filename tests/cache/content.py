@@ -5,6 +5,7 @@ It never asks whether a stored response may be used.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 
 from balancer.cache.stored import Fields
@@ -18,6 +19,9 @@ class Sent:
 
     :ivar received: what the origin answered to requests that were made for this one, before it was sent.
     :ivar forwarded: whether the origin was asked at all.
+    :ivar since: the place of the request in the order of things: what was purged later it may have yet.
+    :ivar failures: of requests for others, which this one waited for too, those that failed.
+    :ivar partial: the body is still coming: it is a part of it.
     """
 
     ask: Ask
@@ -27,6 +31,18 @@ class Sent:
     now: float
     received: tuple[Received, ...] = ()
     forwarded: bool = False
+    since: int = sys.maxsize
+    failures: tuple[Received, ...] = ()
+    partial: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the origin failed."""
+        return any(got.failed for got in self.received + self.failures)
+
+    def has(self, body: bytes) -> bool:
+        """Whether this is the body, as far as it came."""
+        return body.startswith(self.body) if self.partial else body == self.body
 
     def get(self, name: bytes) -> bytes | None:
         return next((value for found, value in self.fields if found.lower() == name), None)
@@ -80,7 +96,7 @@ def faults_of_content(sent: Sent, version: Version, relatives: list[Received]) -
     if sent.status != status:
         out.append(Violation("9111 4", f"status {sent.status} of a stored {status}"))
     if ask.method != "HEAD":
-        if sent.body != whole:
+        if not sent.has(whole):
             out.append(Violation("9110 6.4", "another body than came with it"))
         out += _combined(version, [(0, len(whole))], relatives)
     length = sent.get(b"content-length")
@@ -129,6 +145,8 @@ def _faults_of_206(sent: Sent, version: Version, relatives: list[Received]) -> l
     out = _range_counts(sent, version)
     whole = version.original.body
     wanted = spans(sent.ask, len(whole))
+    if sent.partial:
+        return out
     parts = parts_of(sent)
     if parts is None:
         return [*out, Violation("9110 15.3.7", "a 206 that can not be read")]

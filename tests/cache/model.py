@@ -107,6 +107,7 @@ class History:
         one = len({v.base.order for v in found}) == 1
         told = Directed(said, self.policy)
         withheld = ask.has("no-store") or (ask.authorization and not told.shareable) or ask.match is not None
+        withheld = withheld or any(purge.order > got.asked for purge in self._purges)  # it may meet the update
         for version in found:
             must = version.suits(ask) and not withheld and (strong or (one and said.etag is not None))
             version.superseded = must
@@ -144,12 +145,20 @@ class History:
             return [Violation("9110 7.6", f"nothing explains a {sent.status} with X-Serial {sent.serial!r}")]
         return min(possible, key=len)
 
+    def judge_body(self, sent: Sent) -> list[Violation]:
+        """The same of a body alone that is complete by now, of a response that was judged when its head came."""
+        versions = [v for v in self._of_target(sent.ask) if sent.serial in (None, b"%d" % v.said.serial)]
+        found = [faults_of_content(sent, version, self._relatives(version)) for version in versions]
+        passed = [got.said for got in sent.received if got.said and sent.serial == b"%d" % got.said.serial]
+        if any(sent.has(said.content()) for said in passed) or not found:
+            return []
+        return min(found, key=len)
+
     def _made_here(self, sent: Sent) -> list[Violation] | None:
         """An error that a cache answers by itself."""
         if sent.serial is not None or sent.status not in (502, 503, 504):
             return None
-        failed = any(got.failed for got in sent.received)
-        if failed or (sent.status == 504 and sent.ask.has("only-if-cached")):
+        if sent.failed or (sent.status == 504 and sent.ask.has("only-if-cached")):
             return []
         return [Violation("9111 4", f"a {sent.status} though the origin did not fail")]
 
@@ -159,7 +168,7 @@ class History:
         if said is None or sent.status != said.status or sent.serial not in (None, b"%d" % said.serial):
             return None
         out = []
-        if sent.body != (b"" if sent.ask.method == "HEAD" else said.content()):
+        if not sent.has(b"" if sent.ask.method == "HEAD" else said.content()):
             out.append(Violation("9110 6.4", "another body than the origin sent"))
         if said.status == 304:
             confirmed = condition_met(sent.ask, said.etag, said.modified, got.date)
@@ -195,7 +204,7 @@ class History:
         if own and version.base is version.last:
             return out
         out += unstorable(version.base, version.original, self.policy)
-        out += self._faults_by_purges(version)
+        out += self._faults_by_purges(version, sent.since)
         return out if own else out + self._faults_of_reuse(sent, version)
 
     def _relatives(self, version: Version) -> list[Received]:
@@ -268,11 +277,14 @@ class History:
             return [Violation("9111 4.2.3", f"Age: {int(told)} of a response that is {age:g} s old")]
         return []
 
-    def _faults_by_purges(self, version: Version) -> list[Violation]:
-        """Sections 4.4, and what a purge promises: nothing asked for before it is found after it."""
+    def _faults_by_purges(self, version: Version, since: int) -> list[Violation]:
+        """Sections 4.4, and what a purge promises: nothing asked for before it is found after it.
+
+        :param since: when what is judged was found: what was purged later it may have yet.
+        """
         out = []
         for purge in self._purges:
-            if not self._meets(purge, version):
+            if purge.order > since or not self._meets(purge, version):
                 continue
             if purge.by_method:
                 if version.last.order < purge.order:
@@ -316,14 +328,16 @@ class History:
     def _goes_before(self, new: Version, old: Version, ask: Ask, now: float) -> bool:
         """Whether one is to be used rather than another, as far as can be told: it is stored for certain, and later."""
         return (
-            new.base.order > old.last.order
+            new.base.complete
+            and new.base.order > old.last.order
             and new.last.date > old.last.date
             and new.suits(ask)
             and new.original.status == 200
+            and (bool(new.said.vary) or not old.said.vary)  # of those with and without Vary, the former (section 4.1)
             and new.base.ask.match is None  # a condition on the origin's state goes past caches (section 4.3.2)
             and new.base.ask.method == old.base.ask.method
             and not unstorable(new.base, new.said, self.policy)
-            and not self._faults_by_purges(new)
+            and not self._faults_by_purges(new, self._order)
             and not new.superseded
             and new.fresh(now, self.policy)
             and not Directed(new.said, self.policy).whole("no-cache")
@@ -332,10 +346,12 @@ class History:
     def _faults_of_freshness(self, sent: Sent, version: Version) -> list[Violation]:
         ask, policy, now = sent.ask, self.policy, sent.now
         told = Directed(version.said, policy)
-        failed = any(got.failed for got in sent.received)
+        failed = sent.failed
         heeded = policy.request_directives and not failed
         lifetime, age = version.lifetime(policy), version.age(now)
-        soft = any(p.soft and version.last.asked < p.order and self._meets(p, version) for p in self._purges)
+        soft = any(
+            p.soft and version.last.asked < p.order < sent.since and self._meets(p, version) for p in self._purges
+        )
         fresh = version.fresh(now, policy) and not soft
         out = []
         if told.whole("no-cache"):

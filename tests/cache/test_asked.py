@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.cache.asked import Asked
+from balancer.cache.asked import MAX_FITS, Asked
 from balancer.cache.messages import PlainRequest
 from balancer.cache.policy import BypassPolicy, CachePolicy
+from balancer.cache.vary import matches
 from balancer.core.route_spec import HeaderPattern
 
 
@@ -135,6 +136,20 @@ class BypassTests(SynchronousTestCase):
         """Preconditions that a cache must not evaluate go to the origin (RFC 9111 section 4.3.2)."""
         self.passes("header if-match", (b"If-Match", b"*"))
         self.passes("header if-unmodified-since", (b"If-Unmodified-Since", b"x"))
+
+
+class FitsTests(SynchronousTestCase):
+    """Whether a response that varies is for it."""
+
+    def test_remembered(self) -> None:
+        """It is as :func:`balancer.cache.vary.matches` says, the first time and later, for however many."""
+        request = PlainRequest(b"GET", b"a", b"/", None, [(b"X", b"5")])
+        said = Asked(request, CachePolicy())
+        for _ in range(2):
+            for number in range(3 * MAX_FITS):
+                nominated = b"x/=%d" % number
+                self.assertEqual(said.fits(nominated, request), matches(nominated, request))
+            self.assertTrue(said.fits(b"", request))
 
 
 class LawTests(SynchronousTestCase):

@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from balancer.cache.cached import Asking, HttpCache, Reply
+from balancer.cache.asking import Asking, Reply
+from balancer.cache.cached import HttpCache
 from balancer.cache.messages import PlainRequest, PlainResponse
 from balancer.cache.policy import CachePolicy, KeyPolicy
 from balancer.cache.stored import Fields, Stored

@@ -29,12 +29,12 @@ def request(*fields: tuple[bytes, bytes], method: bytes = b"GET") -> PlainReques
 
 def matches(*values: bytes, kept: Validators = STRONG, method: bytes = b"GET") -> bool:
     """Whether these If-None-Match lines make a 304."""
-    return unmodified(request(*[(b"If-None-Match", value) for value in values], method=method), kept)
+    return unmodified(request(*[(b"If-None-Match", value) for value in values], method=method), kept, SECONDS)
 
 
 def since(*values: bytes, kept: Validators = DATED, method: bytes = b"GET") -> bool:
     """Whether these If-Modified-Since lines make a 304."""
-    return unmodified(request(*[(b"If-Modified-Since", value) for value in values], method=method), kept)
+    return unmodified(request(*[(b"If-Modified-Since", value) for value in values], method=method), kept, SECONDS)
 
 
 def found(lines: bytes) -> Validators:
@@ -53,14 +53,20 @@ class ValidatorTests(SynchronousTestCase):
     def test_found(self) -> None:
         """ETag, Last-Modified and Date, whatever the case of their names."""
         kept = found(b'etag:"a"\r\nLAST-MODIFIED: %b\r\nX-ETag: "b"\r\nDate: %b \r\n' % (THEN, LATER))
-        self.assertEqual((kept.etag, kept.modified, kept.date), (b'"a"', THEN, LATER))
+        self.assertEqual((kept.etag, kept.modified, kept.date_at), (b'"a"', THEN, SECONDS))
         kept = found(b"")
-        self.assertEqual((kept.etag, kept.modified, kept.date), (b"", b"", b""))
+        self.assertEqual((kept.etag, kept.modified, kept.date_at), (b"", b"", None))
 
     def test_repeated(self) -> None:
-        """A field that is there more than once, and says different things, says nothing."""
+        """A field that is there more than once, and says different things, matches nothing, and nothing takes its
+        place."""
         self.assertEqual(found(b'ETag: "a"\r\nETag: "a"\r\n').etag, b'"a"')
-        self.assertEqual(found(b'ETag: "a"\r\nETag: "b"\r\nETag: "c"\r\n').etag, b"")
+        kept = found(b'ETag: "a"\r\nETag: "b"\r\nETag: "a"\r\nDate: %b\r\n' % THEN)
+        self.assertEqual(kept.strong, b"")
+        for value in (b'"a"', b'"b"', b'"a", "b"', b""):
+            self.assertFalse(matches(value, kept=kept), value)
+        kept = found(b"Last-Modified: %b\r\nLast-Modified: %b\r\nDate: %b\r\n" % (THEN, BEFORE, THEN))
+        self.assertFalse(since(LATER, kept=kept))
 
     def test_strong(self) -> None:
         """An entity tag that is not weak; or, without one, a Last-Modified long enough before Date."""
@@ -109,7 +115,7 @@ class IfNoneMatchTests(SynchronousTestCase):
         for value in (b"a", b'"a', b'"a" "b"', b'"b"; "a"', b'*, "a"', b'"\x00", "a"'):
             self.assertFalse(matches(value), value)
             both = request((b"If-None-Match", value), (b"If-Modified-Since", LATER))
-            self.assertFalse(unmodified(both, STRONG), value)
+            self.assertFalse(unmodified(both, STRONG, SECONDS), value)
 
     def test_what_the_server_called_it(self) -> None:
         """A stored tag without quotes is that of whoever sends the same back, and of nobody else."""
@@ -127,9 +133,9 @@ class IfNoneMatchTests(SynchronousTestCase):
     def test_before_dates(self) -> None:
         """If-Modified-Since counts for nothing beside it (section 13.2.2)."""
         both = request((b"If-None-Match", b'"b"'), (b"If-Modified-Since", LATER))
-        self.assertFalse(unmodified(both, STRONG))
+        self.assertFalse(unmodified(both, STRONG, SECONDS))
         both = request((b"If-None-Match", b'"a"'), (b"If-Modified-Since", BEFORE))
-        self.assertTrue(unmodified(both, STRONG))
+        self.assertTrue(unmodified(both, STRONG, SECONDS))
 
     def test_methods(self) -> None:
         """304 is an answer to GET and HEAD only."""
@@ -235,10 +241,10 @@ class Laws(SynchronousTestCase):
     def test_never_raises(self, fields: Fields, kept: Validators) -> None:
         """Whatever stands in the fields of either side, there is an answer; and whoever has nothing gets all."""
         asking = request(*fields)
-        self.assertIn(unmodified(asking, kept), (True, False))
+        self.assertIn(unmodified(asking, kept, SECONDS), (True, False))
         self.assertIn(range_holds(asking, kept), (True, False))
         self.assertIsInstance(kept.strong, bytes)
-        self.assertFalse(unmodified(request(), kept))
+        self.assertFalse(unmodified(request(), kept, SECONDS))
 
     @given(st.lists(st.from_regex(rb'(W/)?"[!#-~]*"', fullmatch=True)), st.from_regex(rb'"[!#-~]*"', fullmatch=True))
     def test_lists(self, tags: list[bytes], mine: bytes) -> None:

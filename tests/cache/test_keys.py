@@ -96,6 +96,9 @@ class QueryTests(SynchronousTestCase):
         for query in (b"i%64=2", b"ID=2", b"+id=2", b"%20id%20=2", b"x=1;id=2", b"x;id=2"):
             self.becomes(query, b"?" + query, include_query=("id",))
             self.becomes(b"id=1&" + query, b"?id=1&" + query, include_query=("id",))
+        for query in (b"my.id=2", b"my+id=2", b"MY_ID[x]=2", b"my_id%5B%5D=2", b"my_id%00x=2", b"my-id=2"):
+            self.becomes(query, b"?" + query, include_query=("my_id",))
+            self.becomes(query, b"?" + query, include_query=("my_*",))
         self.becomes(b"utm_x=1;id=2", b"?utm_x=1;id=2", exclude_query=("utm_*",))
 
     @given(queries, policies)

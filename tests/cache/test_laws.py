@@ -5,163 +5,40 @@ them. ``BALANCER_CACHE_SEQUENCES`` sets how many are played (500 unless told): 2
 """
 
 import os
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from balancer.cache.policy import CachePolicy
-from tests.cache.exchanges import Ask
-from tests.cache.origin import USUAL, Template
+from tests.cache.scenes import POLICIES, SEQUENCE, played
+from tests.cache.settled import SettledDisk
 from tests.cache.stage import Stage
 
 SEQUENCES = int(os.environ.get("BALANCER_CACHE_SEQUENCES", "500"))
 
-Feature = tuple[str, Any]
-
-ASKED: list[Feature] = [
-    *[("cc", (name, value)) for name in ("max-age", "min-fresh", "max-stale") for value in (0, 5, 30, 1000)],
-    *[("cc", (name, None)) for name in ("no-cache", "no-store", "only-if-cached", "max-stale", "no-transform")],
-    *[("cc", value) for value in (("stale-if-error", 30), ("max-age", "x"), ("min-fresh", "-1"))],
-    *[("selecting", ("Accept-Encoding", value)) for value in (("gzip",), ("gzip", "br"))],
-    *[("selecting", ("X-Kind", value)) for value in (("a",), ("b",))],
-    ("selecting", ("Cookie", ("id=1",))),
-    ("spaced", True),
-    *[("inm", value) for value in ([-1], [-2], [0], [0, -1, -2], "*")],
-    *[("ims", value) for value in ((-1, 0), (-1, -1), (-1, 10), (0, 0))],
-    ("match", [-1]),
-    *[("ranges", value) for value in (((0, 4),), ((5, None),), ((2, 12),), ((10, 19),), ((None, 3),))],
-    *[("ranges", value) for value in (((100, None),), ((0, 1), (5, 6)), ((0, 9), (3, 12)), ((0, 99),))],
-    *[("if_range", value) for value in (-1, -2, 0, "date")],
-    ("authorization", True),
-    *[("method", method) for method in ("HEAD", "HEAD", "POST", "PUT", "FROB")],
-    *[("query_content", content) for content in (b"a", b"b")],
-    *[("path", "/2"), ("path", "/1/x"), ("host", "b.example"), ("query", "x=1"), ("query", "")],
-]
-"""What a request may have beside its target; places of validators count among those that the origin has sent."""
-
-NUMBERS = [(name, value) for name in ("max-age", "s-maxage") for value in (0, 10, 60, 1000, "abc", "-1")]
-WORDS = ["no-cache", "no-store", "private", "public", "must-revalidate", "proxy-revalidate", "immutable", "foo"]
-WINDOWS = [("stale-while-revalidate", 30), ("stale-if-error", 30), ("stale-while-revalidate", 0)]
-DIRECTIVES: list[tuple[str, Any]] = [*NUMBERS, *[(word, None) for word in WORDS], *WINDOWS, ("must-understand", None)]
-
-SAID: list[Feature] = [
-    *[("cc", directive) for directive in DIRECTIVES],
-    *[("cc", value) for value in (("no-cache", ("X-A",)), ("private", ("x-b", "Set-Cookie")))],
-    ("cc", None),
-    *[("cdn", directive) for directive in DIRECTIVES if not isinstance(directive[1], str)],
-    ("cdn", "max-age=60,,"),
-    *[("expires", value) for value in ((60,), (-10,), ("0",), (60, 1000), (10,))],
-    *[("date", value) for value in (-30, 30, -1000, None, "yesterday")],
-    *[("age", value) for value in ("5", "1000", "x", "5, 7", "-1")],
-    *[("etag", value) for value in ("weak", None)],
-    ("modified", False),
-    *[("vary", value) for value in (("X-Kind",), ("accept-encoding",), ("X-Kind", "Accept-Encoding"), ("*",))],
-    *[("vary", value) for value in (("Cookie",), ("Authorization",))],
-    ("set_cookie", True),
-    ("extra", True),
-    ("tags", ("t", "u")),
-    *[("location", value) for value in ("/1", "http://a.example/1", "http://b.example/1", "/2?x=1", "//a.example/1")],
-    *[("content_location", value) for value in ("/1", "/2")],
-    *[("status", value) for value in (404, 500, 503, 302, 204, 299, 410, 301)],
-    *[("behaviour", value) for value in ("deaf", "other tag", "no validators", "lean", "dead", "other range", "dead")],
-    ("took", 3.0),
-    ("took", -3.0),
-    ("length", False),
-    ("empty", True),
-]
-"""What an origin may say otherwise than usual, and do."""
-
-STEPS = st.one_of(
-    st.tuples(
-        st.just("ask"),
-        st.lists(st.sampled_from(ASKED), max_size=3),
-        st.none() | st.lists(st.sampled_from(SAID), max_size=4),
-        st.booleans(),
-    ),
-    st.tuples(st.just("ask"), st.lists(st.sampled_from(ASKED), max_size=1), st.none(), st.just(False)),
-    st.tuples(
-        st.just("clock"), st.sampled_from([1.0, 5.0, 0.5, 20.0, 31.0, 61.0, 1000.0, 100000.0, -1.0, -10.0, -100.0])
-    ),
-    st.tuples(
-        st.just("purge"),
-        st.sampled_from(
-            [
-                ("url", "http://a.example/1"),
-                ("prefix", "http://a.example/1"),
-                ("host", "a.example"),
-                ("tag", "t"),
-                ("all", ""),
-            ]
-        ),
-        st.booleans(),
-    ),
-)
-
-POLICIES = [
-    CachePolicy(),
-    CachePolicy(),
-    CachePolicy(set_cookie="strip", request_directives=False),
-    CachePolicy(set_cookie="store", stale_while_revalidate=20.0, stale_if_error=0.0),
-    CachePolicy(ttl=30.0),
-    CachePolicy(min_ttl=15.0, max_ttl=40.0, default_ttl=20.0, heuristic=0.0),
-    CachePolicy(targets=(), max_variants=2),
-]
-
-
-def asked(features: list[Feature], stage: Stage) -> Ask:
-    """A request with these features."""
-    values: dict[str, Any] = {}
-    tags, dates = stage.origin.tags, stage.origin.dates
-    for name, value in features:
-        if name in ("cc", "selecting"):
-            values[name] = (*values.get(name, ()), value)
-        elif name in ("inm", "match") and value != "*":
-            values[name] = tuple(tags[place % len(tags)] for place in value)
-        elif name == "ims":
-            values[name] = dates[value[0] % len(dates)] + value[1]
-        elif name == "if_range":
-            values[name] = dates[-1] if value == "date" else tags[value % len(tags)]
-        elif name == "query_content":
-            values |= {"method": "QUERY", "content": value}
-        else:
-            values[name] = value
-    if values.get("method") in ("HEAD", "POST", "PUT", "FROB"):
-        values.pop("content", None)
-    values["selecting"] = tuple(dict(values.get("selecting", ())).items())
-    return Ask(**values)
-
-
-def template(features: list[Feature]) -> Template:
-    """What is said with these features; directives add up."""
-    values = dict(USUAL)
-    told: dict[str, Any] = {}
-    for name, value in features:
-        if name in ("cc", "cdn") and isinstance(value, tuple):
-            before = told.get(name)
-            told[name] = (*before, value) if isinstance(before, tuple) else (value,)
-        else:
-            told[name] = value
-    return values | told
-
 
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(policy=st.sampled_from(POLICIES), steps=st.lists(STEPS, min_size=2, max_size=14))
+@given(policy=st.sampled_from(POLICIES), steps=SEQUENCE)
 def test_nothing_forbidden(policy: CachePolicy, steps: list[Any]) -> None:
     """What a cache sends is permitted, whatever was asked, said and done before."""
     stage = Stage(policy)
-    told: Template = USUAL
-    for step in steps:
-        if step[0] == "clock":
-            stage.now += step[1]
-        elif step[0] == "purge":
-            stage.purge(*step[1], soft=step[2])
-        else:
-            ask = asked(step[1], stage)
-            if step[3]:
-                stage.origin.change(ask)
-            if step[2] is not None:
-                told = template(step[2])
-                stage.origin.speak(ask, told)
-            faults = stage.play(ask, told, chance=0.0)
+    faults = played(stage, steps)
+    assert not faults, "\n".join([*stage.events, *map(str, faults)])
+
+
+def test_nothing_forbidden_from_a_disk() -> None:
+    """The same of what survives restarts."""
+    with TemporaryDirectory() as path:
+        disk = SettledDisk(path)
+
+        @settings(max_examples=SEQUENCES // 5, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(policy=st.sampled_from(POLICIES), steps=SEQUENCE)
+        def nothing_forbidden(policy: CachePolicy, steps: list[Any]) -> None:
+            stage = Stage(policy, disk)
+            faults = played(stage, steps)
             assert not faults, "\n".join([*stage.events, *map(str, faults)])
+
+        nothing_forbidden()
+        disk.stop()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.messages import PlainRequest
-from balancer.cache.partial import MAX_PARTS, combined, covers, place
+from balancer.cache.partial import MAX_PARTS, combined, complete, covers, place
 from balancer.cache.ranges import Span
 from balancer.cache.stored import ALWAYS_VALIDATE, HEURISTIC, MUST_REVALIDATE, Stored
 
@@ -70,6 +70,17 @@ class CoversTests(SynchronousTestCase):
         at = place(stored, 310, 320)
         self.assertEqual(body[at : at + 10], WHOLE[310:320])
         self.assertEqual((place(stored, 100, 200), place(stored, 199, 201), place(stored, 0, 1)), (0, -1, -1))
+
+
+class CompleteTests(SynchronousTestCase):
+    """Whether a part has what it says."""
+
+    def test_complete(self) -> None:
+        """It has as many bytes as its parts, no more and no fewer."""
+        stored, body = part((0, 10), (20, 25))
+        self.assertTrue(complete(stored, body))
+        self.assertFalse(complete(stored, body[1:]))
+        self.assertFalse(complete(stored, body + b"x"))
 
 
 class CombinedTests(SynchronousTestCase):
@@ -157,7 +168,7 @@ class CombinedTests(SynchronousTestCase):
         """More parts than the limit are not kept together."""
         spans = tuple((at, at + 1) for at in range(0, 2 * MAX_PARTS, 2))
         self.assertIsNone(combined(*part(*spans), *part((500, 501))))
-        self.assertIsNotNone(combined(*part(*spans), *part((1, 2))))
+        self.assertIsNotNone(combined(*part(*spans), *part((0, 1))))
 
 
 def apart(numbers: list[int]) -> list[Span]:

@@ -63,6 +63,11 @@ class Section3(CacheCase, SynchronousTestCase):
         self.assertFalse(self.stored(OLD, request=asking))
         self.assertFalse(self.stored("Cache-Control: max-age=60", request=["Authorization:"]))
 
+    def test_for_the_authorized(self) -> None:
+        """RFC 9111 section 3.5: what was stored for a request without Authorization answers one that has it."""
+        self.ask()
+        self.assertTrue(self.hit("Authorization: Basic YTpi"))
+
     def test_reason_to_store(self) -> None:
         """RFC 9111 section 3: ... if one of public, Expires, max-age, s-maxage or a heuristically cacheable status is
         there."""

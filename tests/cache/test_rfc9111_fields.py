@@ -193,6 +193,13 @@ class Section522(CacheCase, SynchronousTestCase):
         for _ in range(3):
             self.assertFalse(self.hit())
 
+    def test_no_transform(self) -> None:
+        """RFC 9111 section 5.2.2.6: content is never transformed: it is sent as it came, in its coding."""
+        self.origin("Cache-Control: max-age=60", "Content-Encoding: gzip", body=b"\x1f\x8b")
+        self.ask("Accept-Encoding: gzip")
+        reply = self.ask("Accept-Encoding: identity")
+        self.assertEqual((self.sent, reply.body, reply.get(b"content-encoding")), ([], b"\x1f\x8b", b"gzip"))
+
     def test_private_beside_public(self) -> None:
         """RFC 9111 section 5.2.2.7: private, without names, is not stored by a shared cache, whatever else is there."""
         for value in ("private, public", "private, s-maxage=60", 'private, private="x-a"', 'private="x-a", private'):

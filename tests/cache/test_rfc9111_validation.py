@@ -162,6 +162,23 @@ class Section433(CacheCase, SynchronousTestCase):
         self.origin("Cache-Control: no-store", 'ETag: "b"', body=b"new")
         self.assertEqual((self.ask().body, self.ask().body), (b"new", b"new"))
 
+    def test_full_instead(self) -> None:
+        """RFC 9111 section 4.3.3: ... and what it shows not to be suitable is not sent again, stale or not."""
+        for status in (200, 404, 410, 301):
+            self.setUp()
+            self.origin("Cache-Control: no-store", 'ETag: "b"', status=status)
+            self.ask()
+            self.assertFalse(self.hit("Cache-Control: max-stale"), status)
+            self.assertIsNone(self.broken(), status)
+
+    def test_not_instead(self) -> None:
+        """RFC 9111 section 4.3.3: a response about one client or one moment replaces nothing."""
+        for status in (401, 403, 429, 501):
+            self.setUp()
+            self.origin("Cache-Control: no-store", status=status)
+            self.ask()
+            self.assertTrue(self.hit("Cache-Control: max-stale"), status)
+
     def test_error(self) -> None:
         """RFC 9111 section 4.3.3: a 5xx is forwarded, or the server counts as failed and what is stored is sent."""
         for status, expected in ((500, 200), (502, 200), (503, 200), (504, 200), (501, 501), (404, 404)):

@@ -129,6 +129,7 @@ class Received:
 
     :ivar asked: the order in which things happened (clocks go backwards): when the request for it was sent.
     :ivar order: when it came.
+    :ivar complete: all of its content came.
     """
 
     ask: Ask
@@ -137,6 +138,7 @@ class Received:
     arrived: float
     asked: int
     order: int
+    complete: bool = True
 
     @property
     def failed(self) -> bool:

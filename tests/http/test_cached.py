@@ -230,6 +230,13 @@ class ValidationTests(SynchronousTestCase):
         self.assertEqual([record.cache for record in bench.records], ["miss", "stale", "stale", "hit"])
         self.assertEqual(bench.upstream.budget.active, 0)
 
+    def test_a_validation_of_our_own(self) -> None:
+        """What is asked behind the client's back does not repeat what the client wants of caches."""
+        bench = self.stored(b"Cache-Control: max-age=60, stale-while-revalidate=30")
+        self.assertEqual(parts(bench.get(b"/", b"Cache-Control: only-if-cached"))[2], b"hello")
+        request = bench.answer(bench.date(), FRESH, b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        self.assertNotIn(b"only-if-cached", request)
+
 
 class CollapsingTests(SynchronousTestCase):
     """Several clients, one fetch."""
@@ -428,6 +435,18 @@ class TrustedTests(SynchronousTestCase):
         self.assertEqual(bench.asked, 0)
         self.assertEqual(bench.records[-1].client, "198.51.100.2")
 
+    def test_an_unsafe_method_through_it(self) -> None:
+        """A POST by https invalidates what is there by https, and a purge names it so."""
+        bench = CacheBench(forwarded=ForwardedPolicy(trusted_proxies=("192.0.2.0/24",)))
+        told = (b"X-Forwarded-Proto: https", b"X-Forwarded-For: 198.51.100.1")
+        bench.get(b"/", *told)
+        bench.answer(bench.date(), FRESH, body=b"page")
+        bench.get(b"/", *told, b"Content-Length: 0", method=b"POST")
+        bench.answer(bench.date(), body=b"done")
+        bench.get(b"/", *told)
+        self.assertTrue(bench.answer(bench.date(), FRESH, body=b"page").startswith(b"GET "))
+        self.assertEqual(bench.cache.purge_url(b"https://test/"), 1)
+
     def test_what_strangers_say(self) -> None:
         """Of others the same fields mean nothing, to servers and to the cache."""
         bench = CacheBench()
@@ -534,3 +553,56 @@ class PastTests(SynchronousTestCase):
         bench.store.resumes[0]()
         bench.run()
         self.assertEqual(parts(client)[2], b"helloworld")
+
+
+class OwnResponseTests(SynchronousTestCase):
+    """What a response has for the client who asked, others do not get."""
+
+    def test_what_is_not_stored_of_it(self) -> None:
+        """The fields that a directive names, and cookies that are not stored, go to who asked and to nobody else."""
+        named = b'Cache-Control: max-age=60, no-cache="X-A", private="X-B"'
+        bench = CacheBench(cache=CachePolicy(set_cookie="strip"))
+        clients = [bench.get(), bench.get()]
+        bench.answer(bench.date(), named, b"X-A: 1", b"X-B: 2", b"Set-Cookie: c", body=b"hello")
+        clients.append(bench.get())
+        found = [[name for name in (b"x-a", b"x-b", b"set-cookie") if name in parts(client)[1]] for client in clients]
+        self.assertEqual(found, [[b"x-a", b"x-b", b"set-cookie"], [], []])
+        self.assertEqual([parts(client)[2] for client in clients], [b"hello"] * 3)
+
+    def test_without_who_asked(self) -> None:
+        """What may not be stored is for nobody where its client left: it was asked with what he is known by."""
+        bench = CacheBench()
+        first, second = bench.get(b"/", b"Cookie: first"), bench.get(b"/", b"Cookie: second")
+        bench.reset(first)
+        self.assertIn(b"Cookie: first", bench.answer(bench.date(), b"Cache-Control: private", body=b"his page"))
+        self.assertEqual(second.received, b"")
+        self.assertIn(b"Cookie: second", bench.answer(bench.date(), b"Cache-Control: private", body=b"her page"))
+        self.assertEqual(parts(second)[2], b"her page")
+
+    def test_head_that_asks_by_get(self) -> None:
+        """A HEAD that has the stored response validated gets no body, may what comes instead be stored or not."""
+        for said in (FRESH, b"Cache-Control: private"):
+            bench = CacheBench()
+            bench.get()
+            bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"hello")
+            client = bench.get(b"/", b"Cache-Control: no-cache", method=b"HEAD")
+            request = bench.answer(bench.date(), said, b'ETag: "b"', body=b"another")
+            self.assertEqual(request[:4], b"GET ")
+            line, fields, body = parts(client)
+            self.assertEqual((line, fields[b"content-length"], body), (b"HTTP/1.1 200 OK", b"7", b""))
+            self.assertEqual(parts(bench.get(client=client))[2] if said is FRESH else b"another", b"another")
+
+    def test_a_part_rescues_who_asked_for_it(self) -> None:
+        """A client that wants the whole is not sent the part that another has validated, where the origin fails."""
+        bench = CacheBench()
+        bench.get(b"/", b"Range: bytes=0-1")
+        part = (bench.date(), FRESH, b'ETag: "a"', b"Content-Range: bytes 0-1/5")
+        bench.answer(*part, body=b"he", status=b"206 Partial Content")
+        bench.advance(61)
+        one, all_of_it = bench.get(b"/", b"Range: bytes=0-1"), bench.get()
+        origin = bench.origin()
+        origin.received = b""
+        bench.reset(origin)
+        self.assertEqual(parts(one)[2], b"he")
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"hello")
+        self.assertEqual(parts(all_of_it)[2], b"hello")

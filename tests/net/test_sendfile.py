@@ -88,7 +88,10 @@ class SendfileTestCase(SynchronousTestCase):
         while len(got) < size:
             self.reactor.turn()
             got += self.receive()
-            if len(got) < size and not any(select.select([self.receiver], self.reactor.writers, [], 10)):
+            over = not self.reactor.writers
+            if len(got) < size and not any(
+                select.select([self.receiver], self.reactor.writers, [], 0.5 if over else 10)
+            ):
                 break
         return got
 
@@ -111,6 +114,18 @@ class SendingTests(SendfileTestCase):
         self.assertTrue(self.carry(SIZE) == self.data)
         self.assertEqual(sum(self.owner.sizes), SIZE)
         self.assert_over("done")
+
+    def test_it_is_not_blocked_when_it_is_done(self) -> None:
+        """An owner that was told it is blocked is told that it is not before it is done, however it went."""
+        for taken in ([CHUNK - 1, 1], [CHUNK], [1] * 5 + [CHUNK - 5]):
+            takes = list(taken)
+            self.owner.events.clear()
+            self.sender.send = lambda target, file, offset, count, takes=takes: takes.pop(0)
+            self.begin(0, CHUNK)
+            while self.reactor.turn():
+                pass
+            told = [event for event in self.owner.events if event != "done"]
+            self.assertEqual((told[-1], self.owner.events[-1]), ("unblocked", "done"), taken)
 
     def test_a_range(self) -> None:
         """Of a range the bytes from its offset on are sent, and none more."""
@@ -159,7 +174,7 @@ class SendingTests(SendfileTestCase):
         self.assertEqual(sending.left, SIZE - sum(self.owner.sizes))
         self.assertTrue(0 < sending.left < SIZE)
         self.assertTrue(self.carry(SIZE) == self.data)
-        self.assertEqual(self.owner.events.count("done"), 1)
+        self.assertEqual((self.owner.events.count("done"), self.owner.events[-2:]), (1, ["unblocked", "done"]))
         self.assertIn("unblocked", self.owner.events[self.owner.events.index("blocked") :])
 
     def test_the_file_may_be_closed_and_unlinked(self) -> None:

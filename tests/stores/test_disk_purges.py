@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.purges import Purge
-from balancer.stores import disk_purges
-from balancer.stores.disk_directory import Directory
+from balancer.stores import disk_directory, disk_purges
+from balancer.stores.disk_directory import Directory, unlink_all
 from balancer.stores.disk_purges import GAP, PurgeFiles, read
 from balancer.stores.disk_record import Corrupt
 
@@ -68,7 +68,7 @@ class PurgeFilesTests(SynchronousTestCase):
     @settings(max_examples=50)
     def test_changed(self, data: Any) -> None:
         """With any byte changed, or cut off within a record, it is corrupt."""
-        self.files.forswear()
+        unlink_all(self.directory.purges())
         files = PurgeFiles(self.directory, sync=False)
         files.begin(1, 1)
         whole = [os.path.getsize(self.directory.purges()[0])]
@@ -100,7 +100,17 @@ class PurgeFilesTests(SynchronousTestCase):
         self.patch(disk_purges, "write_all", full)
         with self.assertRaises(OSError):
             self.files.add(2, PURGES[1])
-        with self.assertRaises(OSError):
-            self.files.begin(3, 1)
+        self.patch(disk_purges, "write_all", disk_directory.write_all)
+        self.assertEqual(self.files.begin(3, 1), [])
+        self.files.add(4, PURGES[1])
         with self.assertRaises(Corrupt):
             read(self.directory)
+
+    def test_no_new_file(self) -> None:
+        """Where no new file can be begun the older one goes on."""
+        self.files.begin(1, 1)
+        self.patch(disk_purges, "create", lambda path: os.open(f"{path}/nowhere", os.O_RDONLY))
+        with self.assertRaises(OSError):
+            self.files.begin(2, 1)
+        self.files.add(2, PURGES[0])
+        self.assertEqual(read(self.directory).purges, [(2, PURGES[0])])

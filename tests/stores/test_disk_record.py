@@ -25,6 +25,10 @@ from balancer.stores.disk_record import (
     whole,
 )
 
+NAMES = (
+    "age", "arrived", "body", "flags", "if_error", "lifetime", "lines", "nominated", "parts", "reason", "serial",
+    "status", "tags", "total", "while_revalidate",
+)  # fmt: skip
 SECONDS = st.floats(allow_nan=False)
 SIZES = st.integers(0, 2**63 - 1)
 HEADS = st.builds(
@@ -36,7 +40,7 @@ HEADS = st.builds(
 
 
 def fields(stored: Stored) -> list[Any]:
-    return [getattr(stored, name) for name in Stored.__slots__]
+    return [getattr(stored, name) for name in NAMES]
 
 
 def read(data: bytes) -> tuple[bytes, list[Any]]:

@@ -15,7 +15,6 @@ from balancer.cache.stored import SOFT_PURGED, Stored
 from balancer.errors import StoreError
 from balancer.stores import disk_body, disk_directory, disk_files, disk_purges
 from balancer.stores.disk import DISK, DiskSettings
-from balancer.stores.disk_directory import Directory
 from balancer.stores.disk_index import charge
 from balancer.stores.disk_purging import FORGET_AFTER, SWEEP_AFTER
 from balancer.stores.disk_shelf import HEADS, VARIANTS
@@ -305,6 +304,20 @@ class CorruptionTests(DiskCase):
         self.restart()
         self.assertEqual(self.bodies(), [b"new"])
 
+    def test_what_cannot_be_emptied(self) -> None:
+        """Where what may not be used cannot be removed, the store does not start, and says why."""
+        self.restore()
+        for path in Path(self.path).glob("purges.*"):
+            path.unlink()
+        folder = Path(self.path) / "7f" / "folder"
+        folder.mkdir()
+        with self.assertRaises(StoreError) as caught:
+            self.result(self.plugin.store(self.settings, self.reactor, self.others).start())
+        self.assertIn(str(folder), str(caught.exception))
+        folder.rmdir()
+        self.store = self.open()
+        self.assertEqual(self.files(), [])
+
 
 class TroubleTests(DiskCase):
     """Disks that are full, broken or slow."""
@@ -371,6 +384,8 @@ class TroubleTests(DiskCase):
         self.patch(disk_purges, "write_all", disk_directory.write_all)
         self.assertEqual(([self.get(key) for key in BODIES], self.store.counters["errors"]), ([[]] * len(BODIES), 1))
         self.put(body=b"new")
+        self.reactor.advance(SWEEP_AFTER)
+        self.settle()
         self.restart()
         self.assertEqual(self.get(), [])
 
@@ -460,6 +475,15 @@ class SweepTests(DiskCase):
             (stored,) = self.get(key)
             self.assertEqual((stored.flags, self.content(stored)), (SOFT_PURGED, BODIES.get(key, b"other")))
         self.assertEqual([path.stat().st_size for path in Path(self.path).glob("purges.*")], [28])
+
+    def test_one_page_needs_no_sweep(self) -> None:
+        """Purges of single pages are worked off at once, and no sweep is begun for them."""
+        self.fill()
+        self.store.purge(Purge(kind="url", what=b"http://a.org/small"))
+        self.store.purge(Purge(kind="url", what=b"http://a.org/large", soft=True))
+        self.settle()
+        self.assertEqual((len(self.files()), self.reactor.getDelayedCalls()), (len(BODIES) - 1, []))
+        self.assertEqual(self.flags(b"http://a.org/large\n"), [True])
 
     def test_after_a_kill(self) -> None:
         """A sweep that a kill cut short is made by the next process."""
@@ -554,6 +578,28 @@ class BoundsTests(DiskCase):
         self.result(self.store.stop())
         self.assertEqual((self.get(), self.store.begin(URI + REST, a_stored(), 1, lambda: None)), ([], None))
         self.store.put(URI + REST, a_stored())
+        self.store.purge(Purge(kind="all"))
+        self.assertEqual(self.store.remove(URI, False), 0)
         store = self.plugin.store(self.settings, self.reactor, self.others)
         self.assertEqual((list(store.get(URI + REST)), store.serial), ([], 0))  # type: ignore[arg-type]  # at once
-        self.assertTrue(Directory(self.path).path)
+        self.store = self.open()
+        self.assertEqual(self.bodies(), [b"hello"])
+
+    def test_stopped_while_it_starts(self) -> None:
+        """A store may be stopped while it is starting, from whatever state; the directory is free then, and whole."""
+        self.put()
+        self.result(self.store.stop())
+        purges = list(Path(self.path).glob("purges.*"))
+        for kept in (True, False):
+            if not kept:
+                for path in purges:
+                    path.unlink()
+            store = self.plugin.store(self.settings, self.reactor, self.others)
+            started = store.start()
+            stopped = store.stop()
+            self.settle()
+            self.assertEqual((self.successResultOf(started), self.successResultOf(stopped)), (None, None))
+            purges = list(Path(self.path).glob("purges.*"))
+            self.assertEqual(list(store.get(URI + REST)), [])
+        self.store = self.open()
+        self.assertEqual(self.get(), [])

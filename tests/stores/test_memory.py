@@ -112,6 +112,15 @@ class Bodies(StoreCase, SynchronousTestCase):
                 self.store.drop(URI + REST, ready)
                 self.assertEqual(self.get(), [])
 
+    def test_not_ready(self) -> None:
+        """What is asked for once is not kept ready, nor is what has a large head."""
+        self.put()
+        once, twice, thrice = self.get()[0], self.get()[0], self.get()[0]
+        self.assertIsNot(once, twice)
+        self.assertIs(twice, thrice)
+        self.put(lines=b"X: y\r\n" * 1000)
+        self.assertEqual(len({id(stored) for stored in [self.get()[0] for _ in range(3)]}), 3)
+
     def test_ready_is_bounded(self) -> None:
         """What is ready is a small part of what is there, and what leaves is not found there either."""
         for number in range(3000):
@@ -203,6 +212,28 @@ class Room(StoreCase, SynchronousTestCase):
         kept = sum(bool(self.get(key(number))) for number in range(400))
         self.assertGreater(self.store.counters["evicted"], 7000)
         self.assertGreaterEqual(kept, 390)
+
+    def test_ready_is_used(self) -> None:
+        """What is found ready counts as used: it stays, whatever else is asked for twice."""
+        for _ in range(3):
+            for number in range(5):
+                if not self.get(key(number)):
+                    self.put(key(number), b"x" * 1000)
+        for number in range(1000, 6000):
+            self.put(key(number), b"x" * 1000)
+            self.get(key(number))
+            if number % 50 == 0:
+                self.assertEqual([len(self.get(key(hot))) for hot in range(5)], [1] * 5, number)
+
+    def test_comes_back(self) -> None:
+        """What left and comes back soon is not swept out by the next scan."""
+        for number in range(900):
+            self.put(key(number), b"x" * 1000)
+        self.assertEqual(self.get(key(100)), [])
+        self.put(key(100), b"x" * 1000)
+        for number in range(1000, 1000 + 900):
+            self.put(key(number), b"x" * 1000)
+        self.assertEqual(len(self.get(key(100))), 1)
 
     def test_small_things_count(self) -> None:
         """What is counted is what is used: keys and heads too, so that entries without a body do not go unbounded."""

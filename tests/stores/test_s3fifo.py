@@ -90,6 +90,22 @@ class Scans(SynchronousTestCase):
         self.assertGreaterEqual(sum(cached.policy.uses), before - 4 * MAX_LOOKS)
 
 
+class Slots(SynchronousTestCase):
+    """What is known of a slot."""
+
+    def test_again(self) -> None:
+        """A slot is used again, and nothing is left of what was known of it."""
+        policy = S3Fifo(100)
+        slot = policy.add(1, 5)
+        for _ in range(9):
+            policy.use(slot)
+        self.assertEqual(policy.uses[slot], 3)
+        policy.remove(slot)
+        self.assertEqual(policy.add(2, 7), slot)
+        self.assertEqual((policy.uses[slot], policy.used, policy.victim()), (0, 7, slot))
+        self.assertEqual(repr(policy), "<S3Fifo 1 entries, 7 of 100 bytes, 7 of them small>")
+
+
 class Laws(SynchronousTestCase):
     """Of any history."""
 

@@ -14,13 +14,13 @@ from balancer.errors import StoreError
 from balancer.interfaces import ICacheStore, ICacheStorePlugin, ICacheWriter
 from balancer.plugins import named
 from balancer.stores.memory import MemoryStore
-from balancer.stores.settings import MemorySettings, TieredSettings
+from balancer.stores.settings import MemorySettings, TieredSettings, UpperSettings
 from balancer.stores.tiered import MAX_READING
 from balancer.testing.stored import REST, URI, StoreCase, a_stored
 from balancer.testing.stores import CacheStoreContract
 
 KEY = URI + REST
-SMALL = MemorySettings(size=2**20, max_object=64 * 2**10)
+SMALL = UpperSettings(size=2**20, max_object=64 * 2**10)
 
 
 class SlowBody:
@@ -250,6 +250,18 @@ class Promotions(StoreCase, SynchronousTestCase):
             self.assertTrue(self.slow.bodies[-1].closed)
             self.assertEqual(self.found_below(key), 1)
             self.result(self.store.remove(URI + b"%d" % number, False))
+
+    def test_unread_variant(self) -> None:
+        """Where one of a key's bodies cannot be read, none of them comes into memory."""
+        self.put(body=b"1", nominated=b"1")
+        self.put(body=b"2", nominated=b"2")
+        self.get()
+        self.store.get(KEY)
+        for outcome in (None, None, StoreError("corrupt")):
+            waiting, value = self.slow.waiting.pop(0)
+            waiting.callback(value) if outcome is None else waiting.errback(outcome)
+        self.assertEqual((self.store.counters["unread"], self.store.counters["memory_objects"]), (1, 0))
+        self.assertEqual(self.bodies(), [b"2", b"1"])
 
     def test_bounded(self) -> None:
         """Only so many keys are read at one time."""

@@ -34,6 +34,8 @@ class Laws(SynchronousTestCase):
         uris = Uris()
         self.assertEqual({uris.add(b"u\n%d" % number) for number in range(MAX_COMMON)}, {0})
         self.assertGreater(uris.add(b"u\nrare"), 0)
+        self.assertEqual(uris.add(b"v\n0"), 0)
+        uris.discard(b"v\n0")
         uris.discard(b"u\n0")
         self.assertEqual(uris.add(b"v\nrare"), 0)
         self.assertEqual(sorted(uris.keys(b"u", {b"u\n1"})), [b"u\n1", b"u\nrare"])

@@ -3,6 +3,7 @@ disk, which a restart leaves."""
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.testing.origins import Origin, Told, ask, known, response, stores
 from balancer.testing.pattern import piece
-from balancer.testing.process import BalancerProcess
+from balancer.testing.process import PATIENCE, BalancerProcess, twistd
 
 OBJECT = 400_000
 ROOM = 4
@@ -58,18 +59,57 @@ class DiskFailsTests(SynchronousTestCase):
         return hits
 
     def test_a_directory_that_cannot_be(self) -> None:
-        """Where the directory is a file nothing is kept, everything is served, and the log says why, once."""
+        """Where the directory is a file the program does not start, and says so in a line; a reload changes nothing."""
         path = Path(self.mktemp()).absolute()
         path.write_text("not a directory")
         with Origin(answer) as origin:
             config = CONFIG.format(address=origin.address, path=path, store="ssd")
+            file = Path(self.mktemp()).absolute()
+            file.write_text(config)
+            command = [*twistd(), "--nodaemon", "--pidfile=", "balancer", "--config", str(file)]
+            started = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+            self.assertNotEqual(started.returncode, 0)
+            self.assertRegex(started.stderr.strip(), rf'^twistd balancer: store "ssd": .*{path}.*$')
+            with BalancerProcess(
+                config=config.replace('store = "ssd"', 'store = "memory"').replace(str(path), str(path) + "-other")
+            ) as balancer:
+                (balancer.directory / "balancer.toml").write_text(config)
+                balancer.process.send_signal(signal.SIGHUP)
+                balancer.wait_for(rf"not reloaded.*{path}")
+                self.assertEqual(self.ask_for_all(balancer.addresses["http"], 2), 2)
+
+    def test_a_directory_that_is_in_use(self) -> None:
+        """A second program with the same directory keeps nothing, serves everything, and says why, once; the first one
+        goes on with its own."""
+        path = Path(self.mktemp()).absolute()
+        with Origin(answer) as origin:
+            config = CONFIG.format(address=origin.address, path=path, store="ssd")
+            with BalancerProcess(config=config) as first:
+                stores(first.addresses["http"], "/small")
+                self.assertEqual(self.ask_for_all(first.addresses["http"], 3), 3)
+                with BalancerProcess(config=config) as second:
+                    second.wait_for("nothing is kept")
+                    self.assertEqual(self.ask_for_all(second.addresses["http"], 3), 0)
+                    said = [line for line in second.lines if str(path) in line]
+                    self.assertEqual(len(said), 1, second.log)
+                    self.assertNotIn("Traceback", second.log)
+                self.assertEqual(self.ask_for_all(first.addresses["http"], 3), 6)
+
+    def test_a_directory_that_goes(self) -> None:
+        """A directory that is moved away, with a file in its place, costs hits and no answers."""
+        path = Path(self.mktemp()).absolute()
+        with Origin(answer) as origin:
+            config = CONFIG.format(address=origin.address, path=path, store="ssd")
             with BalancerProcess(config=config) as balancer:
-                balancer.wait_for("nothing is kept")
-                self.assertEqual(self.ask_for_all(balancer.addresses["http"], 5), 0)
-                said = [line for line in balancer.lines if str(path) in line]
-            self.assertEqual(len(said), 1, balancer.log)
-            self.assertNotIn("Traceback", balancer.log)
-            self.assertEqual(len(origin.told), 10)
+                http = balancer.addresses["http"]
+                stores(http, "/small")
+                self.assertEqual(self.ask_for_all(http, 3), 3)
+                path.rename(path.with_name("moved"))
+                path.write_text("not a directory")
+                self.ask_for_all(http, 6)
+                self.ask_for_all(http, 6)
+                self.assertEqual(ask(http, "/small").status, 200)
+                self.assertNotIn("Traceback", balancer.log)
 
     def test_a_disk_that_is_full(self) -> None:
         """On a file system that is smaller than the store was told, everything is served; the log says why, once."""

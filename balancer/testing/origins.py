@@ -5,6 +5,7 @@ never decides what a cache should have done.
 """
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from http.client import HTTPResponse
@@ -134,6 +135,7 @@ class Client:
 
     def __init__(self, address: tuple[str, int], connection: socket.socket | None = None) -> None:
         self.socket = connection or socket.create_connection(address, PATIENCE)
+        self.response: HTTPResponse | None = None
 
     def __enter__(self) -> "Client":
         return self
@@ -141,7 +143,18 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self.response is not None:
+            self.response.close()
         self.socket.close()
+
+    def reset(self) -> None:
+        """Close with a reset, as the kernel does for a process that is killed with data unread."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def send(self, target: str, *lines: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> None:
         """Send a request, for the host site.test."""
@@ -156,9 +169,9 @@ class Client:
 
         :raises http.client.HTTPException: it is broken.
         """
-        self.response = HTTPResponse(self.socket, method=self.method)
-        self.response.begin()
-        return self.response
+        self.response = response = HTTPResponse(self.socket, method=self.method)
+        response.begin()
+        return response
 
     def receive(self) -> Reply:
         """Receive the whole response."""

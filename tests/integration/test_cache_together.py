@@ -1,8 +1,6 @@
 """Many clients ask for the same thing at once, on real connections: the server is asked once, and all are served."""
 
 import contextlib
-import socket
-import struct
 import threading
 from collections.abc import Iterator
 
@@ -86,32 +84,36 @@ class TogetherTests(SynchronousTestCase):
 
     def test_one_request_for_a_hundred(self) -> None:
         """A hundred clients miss: one request; each has the first half before the server sends the second; and each
-        gets every byte, with a length that is known and without, where it is stored and where the store has no room for it."""
+        gets every byte, with a length that is known and without, stored or where the store has no room for it."""
         for target, size in (("/sized", "64MiB"), ("/chunked", "64MiB"), ("/sized", "1MiB")):
             with self.subTest(target=target, size=size):
-                scripted = Scripted()
-                origin, _ = self.serve(scripted, size)
-                half = threading.Barrier(CLIENTS, action=scripted.rest.set)
-                ready = threading.Barrier(CLIENTS, action=lambda: (self.seen(), scripted.head.set()))
-                words = []
+                self.one_request(target, size)
 
-                def client(number: int, target: str = target) -> None:
-                    with Client(self.http) as client:
-                        client.send(target)
-                        ready.wait(2 * PATIENCE)
-                        head = client.head()
-                        words.append(head.headers["Cache-Status"])
-                        first = head.read(HALF)
-                        half.wait(2 * PATIENCE)
-                        body = first + head.read()
-                        assert len(body) == 2 * HALF and fits(0, body), f"{len(body)} bytes"
+    def one_request(self, target: str, size: str) -> None:
+        """One of them, with a store of that size."""
+        scripted = Scripted()
+        origin, _ = self.serve(scripted, size)
+        half = threading.Barrier(CLIENTS, action=scripted.rest.set)
+        ready = threading.Barrier(CLIENTS, action=lambda: (self.seen(), scripted.head.set()))
+        words = []
 
-                together(CLIENTS, client)
-                self.assertEqual(origin.asked(target), 1)
-                self.assertEqual(sum("collapsed" in word for word in words), CLIENTS - 1, words[:3])
-                later = ask(self.http, target)
-                self.assertTrue(fits(0, later.body))
-                self.assertEqual("; hit" in later.cache, size != "1MiB")
+        def client(number: int) -> None:
+            with Client(self.http) as client:
+                client.send(target)
+                ready.wait(2 * PATIENCE)
+                head = client.head()
+                words.append(head.headers["Cache-Status"])
+                first = head.read(HALF)
+                half.wait(2 * PATIENCE)
+                body = first + head.read()
+                assert len(body) == 2 * HALF and fits(0, body), f"{len(body)} bytes"
+
+        together(CLIENTS, client)
+        self.assertEqual(origin.asked(target), 1)
+        self.assertEqual(sum("collapsed" in word for word in words), CLIENTS - 1, words[:3])
+        later = ask(self.http, target)
+        self.assertTrue(fits(0, later.body))
+        self.assertEqual("; hit" in later.cache, size != "1MiB")
 
     def test_a_private_response_lets_all_go_at_once(self) -> None:
         """What may not be shared goes to the one who asked; the ninety-nine others are asked for all at one time, and
@@ -151,20 +153,23 @@ class TogetherTests(SynchronousTestCase):
                     other.send("/sized")
                 self.seen()
                 if moment == "head":
-                    reset(leader.socket)
+                    leader.reset()
                     self.seen()
                 scripted.head.set()
-                bodies = [other.head().read(HALF) for other in others]
+                heads = [other.head() for other in others]
+                bodies = [head.read(HALF) for head in heads]
                 if moment == "body":
                     leader.head().read(1000)
-                    reset(leader.socket)
+                    leader.reset()
                     self.seen()
                 scripted.rest.set()
-                bodies = [body + other.response.read() for body, other in zip(bodies, others, strict=True)]
+                bodies = [body + head.read() for body, head in zip(bodies, heads, strict=True)]
                 self.assertEqual({len(body) for body in bodies}, {2 * HALF})
                 self.assertTrue(all(fits(0, body) for body in bodies))
                 self.assertIn("; hit", ask(self.http, "/sized").cache)
                 self.assertEqual(origin.asked("/sized"), 1)
+                for other in others:
+                    other.close()
 
     def test_one_that_does_not_read(self) -> None:
         """A client that reads nothing keeps the others from nothing, and gets all of it when it reads."""
@@ -195,7 +200,7 @@ class TogetherTests(SynchronousTestCase):
         origin.wait_for("/sized")
         self.seen()
         for client in clients:
-            reset(client.socket)
+            client.reset()
         self.seen()
         with Client(self.http) as late:
             late.send("/sized")
@@ -204,9 +209,3 @@ class TogetherTests(SynchronousTestCase):
             scripted.rest.set()
             self.assertTrue(fits(0, late.receive().body))
         origin.errors.clear()  # nobody was left to read its first answer
-
-
-def reset(connection: socket.socket) -> None:
-    """Close with a reset, as a process that is killed does with unread data."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()

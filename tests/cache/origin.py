@@ -78,7 +78,7 @@ class Origin:
         return Said(
             self._serial,
             status=told.get("status", 200),
-            body=b"" if told.get("empty") else name[: 20 + state % 3].encode(),
+            body=b"" if told.get("empty") else name[: 20 + state % 4 // 2].encode(),
             length=told.get("length", True),
             date=second + skew if isinstance(skew, int) else skew,
             age=told.get("age"),

@@ -100,11 +100,14 @@ def scene(*steps: Any) -> tuple[str, tuple[Any, ...]]:
     return "scene", steps
 
 
-def ask(*features: Feature, said: list[Feature] | None = None) -> tuple[str, list[Feature], list[Feature] | None, bool]:
-    """A client asks, after the origin began to say this."""
-    return "ask", list(features), said, False
+def ask(
+    *features: Feature, said: list[Feature] | None = None, changed: bool = False
+) -> tuple[str, list[Feature], list[Feature] | None, bool]:
+    """A client asks, after the origin began to say this, or changed."""
+    return "ask", list(features), said, changed
 
 
+DEAD: list[Feature] = [("behaviour", "dead")]
 PATIENT = ("cc", ("max-stale", None))
 POST = [("method", "POST"), ("path", "/2")]
 
@@ -117,8 +120,9 @@ SCENES = [
     scene(ask(said=[]), ask(*POST, said=[("location", "/1")]), ask()),
     scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("proxy-revalidate", None))]), ("clock", 20.0), ask(PATIENT)),
     scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("must-revalidate", None))]), ("clock", 20.0), ask(PATIENT)),
-    scene(ask(said=[]), ask(said=[("behaviour", "dead")]), ("clock", 1000.0), ask(), ("clock", 100000.0), ask()),
-    scene(ask(said=[("cc", ("stale-if-error", 30))]), ask(said=[("behaviour", "dead")]), ("clock", 31.0), ask()),
+    scene(ask(said=[]), ask(said=DEAD), ("clock", 1000.0), ask(), ("clock", 100000.0), ask()),
+    scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("stale-if-error", 30))]), ("clock", 41.0), ask(said=DEAD)),
+    scene(ask(PARTS[0], said=[]), ask(PARTS[1], changed=True), ask(PARTS[2]), ask()),
     scene(ask(said=[("purges", (("tag", "t"),)), ("tags", ("t",))]), ask()),
     scene(ask(said=[("purges", (("url", "http://a.example/1"),))]), ask()),
 ]

@@ -44,10 +44,10 @@ class CachedExchange(Answering):
 
     :ivar content: of a QUERY.
     :ivar scheme: by which the client asked.
-    :ivar key: what it finds in the store; ``found``: what it found there.
+    :ivar key: what it finds in the store; ``found``: what it found there; ``serial``: the store's before it looked.
     """
 
-    __slots__ = ("_collected", "_serial", "content", "found", "key", "peer", "plan", "port", "scheme")
+    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port", "scheme", "serial")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class CachedExchange(Answering):
         self.content = b""
         self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
-        self._serial = 0  # the store's, when what is stored was found
+        self.serial: int = cache.store.serial
 
     # -- what is asked ------------------------------------------------------------------------------------------------
 
@@ -155,7 +155,6 @@ class CachedExchange(Answering):
     def _decide(self, found: Sequence[Stored]) -> None:
         cache = self.cache
         self.found = found
-        self._serial = cache.store.serial
         decision = decide(self.asked, self.head, found, cache.policy, cache.wall(), cache.random.random())
         self.decision = decision
         kind, stored = decision.kind, decision.stored
@@ -202,7 +201,7 @@ class CachedExchange(Answering):
         """What was waited for is nothing for this request: ask for it alone."""
         decision = self.decision
         assert decision is not None
-        if self.cache.store.serial != self._serial:  # it may have been purged since it was found
+        if self.cache.store.serial != self.serial:  # it may have been purged since it was found
             self.decision = decision = Decision(MISS, None, decision.reason)
             self.found = ()
         self.record.note("what another request fetched may not be used for this one")

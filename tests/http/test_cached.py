@@ -639,3 +639,15 @@ class OwnResponseTests(SynchronousTestCase):
         if not client.received:
             bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"01234567890123456789")
         self.assertEqual(parts(client)[2], b"01234")
+
+    def test_purged_while_head_was_asked(self) -> None:
+        """What was purged while the origin answered HEAD is not freshened by that."""
+        bench = CacheBench(store=MemoryStore(MemorySettings(size=2**20), Clock()))
+        bench.get()
+        bench.answer(bench.date(), b"Cache-Control: max-age=60, must-revalidate", body=b"hello")
+        bench.advance(61)
+        bench.get(method=b"HEAD")
+        bench.cache.purge_url(b"http://test/")
+        bench.answer(bench.date(), FRESH, b"Content-Length: 5", sized=False)
+        bench.get()
+        self.assertEqual(bench.asked, 1)

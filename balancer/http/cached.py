@@ -238,7 +238,7 @@ class CachedExchange(Answering):
             self._adopt(fetch.record)
             word = self._word(stored)
             stored = _owned(stored, fetch)
-        status = self.forwarded(stored.status, arriving.storing, joined)
+        status = self.forwarded(stored.status, fetch.keeping, joined)
         self._deliver(stored, word, status, arriving, joined or fetch.aged)
 
     def through(self, response: tuple[int, bytes, Fields], framing: Framing, last: bool, why: str) -> None:

@@ -373,6 +373,49 @@ class CollapsingTests(SynchronousTestCase):
         self.assertEqual([parts(client)[2] for client in (first, second)], [b"helloworld"] * 2)
         self.assertEqual(bench.store.kept, {})
 
+    def test_not_admitted_and_large(self) -> None:
+        """What the store does not want, and is more than a buffer or may be, goes to the one who asked; the others ask
+        for themselves: one who does not read keeps nobody waiting. The answer says why it is not stored."""
+        for framing, data in (
+            (b"Content-Length: 300000", b"x" * 300000),
+            (b"Transfer-Encoding: chunked", b"493e0\r\n" + b"x" * 300000 + b"\r\n0\r\n\r\n"),
+        ):
+            with self.subTest(framing=framing):
+                bench = CacheBench()
+                bench.store.refusing = True
+                slow, quick = bench.get(), bench.get()
+                slow.transport.pauseProducing()
+                self.assertEqual(bench.asked, 1)
+                for _ in (slow, quick):
+                    origin = bench.origin()
+                    origin.received = b""
+                    said = b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\n%b\r\n\r\n" % (bench.date(), FRESH, framing)
+                    bench.send(origin, said + data)
+                slow.transport.resumeProducing()
+                bench.run()
+                for client in (quick, slow):
+                    _, fields, body = parts(client)
+                    self.assertEqual(body.count(b"x"), 300000)
+                    self.assertEqual(
+                        fields[b"cache-status"],
+                        b'balancer; fwd=uri-miss; fwd-status=200; detail="not kept by the store"',
+                    )
+                self.assertEqual(bench.cache.counters.others["not stored: not kept by the store"], 2)
+
+    def test_purged_before_it_comes(self) -> None:
+        """Who waits for what is purged meanwhile gets it as it arrives; it says that it is not stored, and is not."""
+        bench = CacheBench()
+        first, second = bench.get(), bench.get()
+        bench.cache.purge_url(b"http://test/")
+        origin = bench.origin()
+        bench.send(origin, b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\nContent-Length: 300000\r\n\r\n" % (bench.date(), FRESH))
+        bench.send(origin, b"x" * 300000)
+        for client in (first, second):
+            _, fields, body = parts(client)
+            self.assertEqual(len(body), 300000)
+            self.assertNotIn(b"stored", fields[b"cache-status"])
+        self.assertEqual(bench.store.kept, {})
+
     def test_too_large_in_the_middle(self) -> None:
         """A response that grows beyond what is stored goes to its client whole."""
         bench = CacheBench(cache=CachePolicy(max_object=8))

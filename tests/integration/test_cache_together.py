@@ -11,7 +11,7 @@ from balancer.testing.pattern import fits, piece
 from balancer.testing.process import PATIENCE, BalancerProcess
 
 CLIENTS = 100
-HALF = 200_000
+HALF = 100_000
 LARGE = 8 << 20
 
 CONFIG = """
@@ -112,6 +112,7 @@ class TogetherTests(SynchronousTestCase):
         self.assertEqual(origin.asked(target), 1)
         self.assertEqual(sum("collapsed" in word for word in words), CLIENTS - 1, words[:3])
         later = ask(self.http, target)
+        self.assertEqual(len(later.body), 2 * HALF)
         self.assertTrue(fits(0, later.body))
         self.assertEqual("; hit" in later.cache, size != "1MiB")
 
@@ -182,13 +183,38 @@ class TogetherTests(SynchronousTestCase):
             origin.wait_for("/large")
 
             def client(number: int) -> None:
-                assert fits(0, ask(self.http, "/large").body)
+                body = ask(self.http, "/large").body
+                assert len(body) == LARGE and fits(0, body)
 
             together(10, client)
             body = slow.receive().body
         self.assertEqual(len(body), LARGE)
         self.assertTrue(fits(0, body))
         self.assertEqual(origin.asked("/large"), 1)
+
+    def test_one_that_does_not_read_what_is_not_kept(self) -> None:
+        """Where the store has no room for a large body everybody has one of his own, and waits for nobody."""
+        scripted = Scripted()
+        scripted.rest.set()
+        origin, _ = self.serve(scripted, "1MiB")
+        with Client(self.http) as slow:
+            slow.send("/large")
+            origin.wait_for("/large")
+            ready = threading.Barrier(10, action=lambda: (self.seen(), scripted.head.set()))
+
+            def client(number: int) -> None:
+                with Client(self.http) as client:
+                    client.send("/large")
+                    ready.wait(2 * PATIENCE)
+                    reply = client.receive()
+                    assert len(reply.body) == LARGE and fits(0, reply.body)
+                    assert reply.cache.endswith('; detail="not kept by the store"'), reply
+
+            together(10, client)
+            body = slow.receive().body
+        self.assertEqual(len(body), LARGE)
+        self.assertTrue(fits(0, body))
+        self.assertEqual(origin.asked("/large"), 11)
 
     def test_all_leave(self) -> None:
         """Where all have left before anything came, the server's connection is given up, and the next one asks anew."""
@@ -207,5 +233,5 @@ class TogetherTests(SynchronousTestCase):
             origin.wait_for("/sized", 2)
             scripted.head.set()
             scripted.rest.set()
-            self.assertTrue(fits(0, late.receive().body))
+            self.assertEqual(len(late.receive().body), 2 * HALF)
         origin.errors.clear()  # nobody was left to read its first answer

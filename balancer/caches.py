@@ -64,6 +64,9 @@ class Caches:
                 counters = None if known is None else known.counters
                 self.caches[name] = Cache(name, policy, store, self._wall, self._random, counters)
 
+        for cache in self.caches.values():
+            cache.sharing = [other for other in self.caches.values() if other.store is cache.store]
+
     async def settle(self) -> None:
         """Stop the stores that left, then start those that came: they may want the same directory. How long a start
         takes is nobody's matter: until then nothing is found and nothing kept."""

@@ -115,6 +115,13 @@ class CachesTests(SynchronousTestCase):
         self.assertIsNot(self.caches.stores["large"], old)
         self.assertIs(self.caches.stores["memory"], kept)
 
+    def test_one_store_for_several(self) -> None:
+        """Caches of one store know each other, for a purge is of the store."""
+        three = {**TWO.cache, "more": CachePolicy()}
+        self.configure(replace(TWO, cache=three))
+        found = {name: sorted(other.name for other in cache.sharing) for name, cache in self.caches.caches.items()}
+        self.assertEqual(found, {"pages": ["more", "pages"], "images": ["images"], "more": ["more", "pages"]})
+
     def test_one_over_another(self) -> None:
         """The lower one is made for the upper one, though no cache names it, and with another one both are new."""
         tiered = StoreConfig(type="tiered", settings=TieredSettings(over="large"))

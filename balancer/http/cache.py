@@ -5,7 +5,7 @@ is asked in :mod:`balancer.http.fetch`, and all that HTTP says about caching is 
 never sends anything.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,6 @@ from balancer.cache.status import hit
 from balancer.interfaces import ICacheStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from twisted.internet.defer import Deferred
 
     from balancer.cache.asked import Asked
@@ -81,11 +79,13 @@ class Cache:
     :param counters: those of the cache it replaces.
     :ivar counters: what happened so far.
     :ivar secret: what the boundaries of multipart answers are made from.
+    :ivar sharing: all caches of the same store, this one included: a purge is of the store.
     :ivar label: its name as Cache-Status has it; empty where that field is left out.
     """
 
     __slots__ = (
-        "_fetches", "_keys", "_passed", "counters", "label", "name", "policy", "random", "secret", "store", "wall",
+        "_fetches", "_keys", "_passed", "counters", "label", "name", "policy", "random", "secret", "sharing",
+        "store", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +105,7 @@ class Cache:
         self.random = random
         self.secret = random.randbytes(16)
         self.counters = Counters() if counters is None else counters
+        self.sharing: Sequence[Cache] = (self,)
         self._keys: dict[bytes, KeyMaker] = {}
         self._fetches: dict[bytes, list[Fetch]] = {}
         self._passed: dict[bytes, float] = {}
@@ -179,8 +180,9 @@ class Cache:
         :returns: how many responses there were.
         """
         uri = self.keys(uri.partition(b"://")[0].lower()).normal(uri)
-        for key in [key for key in self._fetches if key.partition(b"\n")[0] == uri]:
-            self._spoil(key)
+        for cache in self.sharing:
+            for key in [key for key in cache._fetches if key.partition(b"\n")[0] == uri]:
+                cache._spoil(key)
         self.counters.count("purge")
         removed: int | Deferred[int] = self.store.remove(uri, soft)
         return removed
@@ -205,7 +207,8 @@ class Cache:
     def _purge(self, purge: Purge) -> None:
         """What is under way began before it: nobody joins it any more, and the store does not keep what it meets."""
         self.counters.count("purge")
-        self._fetches.clear()
+        for cache in self.sharing:
+            cache._fetches.clear()
         self.store.purge(purge)
 
     def invalidate(self, uris: "Sequence[bytes]") -> None:

@@ -216,10 +216,13 @@ class CachedExchange(Answering):
         said = self.forwarded(stored.status if new else 304, True, False)
         self._deliver(_owned(stored, fetch), word, said, aged=fetch.aged)
 
-    def collapsed(self, stored: Stored) -> None:
-        """The fetch for another request brought a response that this one may have too."""
+    def collapsed(self, stored: Stored, answered: int) -> None:
+        """The fetch for another request brought a response that this one may have too.
+
+        :param answered: the status of the origin's answer: 304 where it confirmed what is stored.
+        """
         self.cache.counters.count("collapsed")
-        self._deliver(stored, "collapsed", self.forwarded(stored.status, True, True))
+        self._deliver(stored, "collapsed", self.forwarded(answered, True, True))
 
     def rescued(self, stored: Stored, fetch: Gathering, why: str) -> None:
         """The origin fails: a stale response has to do."""

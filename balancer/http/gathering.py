@@ -175,7 +175,7 @@ class Gathering:
             if follower is leader:
                 follower.fetched(stored, self, fetched)
             elif self._usable(follower.asked, follower.head):
-                follower.collapsed(stored)
+                follower.collapsed(stored, self.answered)
             else:
                 follower.alone()
 

@@ -162,6 +162,19 @@ class ValidationTests(SynchronousTestCase):
         self.assertEqual(parts(bench.get())[1][b"cache-status"], b"balancer; hit; ttl=60")
         self.assertEqual([record.cache for record in bench.records], ["miss", "revalidated", "hit"])
 
+    def test_a_304_for_several(self) -> None:
+        """Who waits for the validation of another is told by Cache-Status that it was one."""
+        bench = CacheBench()
+        bench.get()
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"hello")
+        bench.advance(70)
+        clients = [bench.get(), bench.get()]
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        said = [parts(client)[1][b"cache-status"] for client in clients]
+        self.assertEqual([parts(client)[2] for client in clients], [b"hello"] * 2)
+        one = b"balancer; fwd=stale; fwd-status=304; stored"
+        self.assertEqual(said, [one, one + b"; collapsed"])
+
     def test_the_cookie_of_a_304(self) -> None:
         """What a 304 sets is for the client who asked, and for nobody else."""
         bench = self.stored(FRESH)

@@ -16,6 +16,8 @@ LARGE = 8 << 20
 
 CONFIG = """
 [cache.pages]
+[cache.pages.purge]
+token = "a-token-that-nobody-guesses"
 [store.memory]
 type = "memory"
 size = "{size}"
@@ -42,6 +44,13 @@ class Scripted:
     def __call__(self, told: Told) -> Iterator[bytes]:
         if told.target == "/probe":
             yield response(b"", "Cache-Control: no-store")
+        elif told.target == "/validated":
+            lines = ("Cache-Control: max-age=60", 'ETag: "x"')
+            if "if-none-match" in told.fields:
+                assert self.head.wait(PATIENCE)
+                yield response(b"", *lines, status="304 Not Modified").replace(b"Content-Length: 0\r\n", b"")
+            else:
+                yield response(b"body", *lines)
         elif told.target == "/private":
             if "x-number" in told.fields and not self.head.is_set():
                 assert self.head.wait(PATIENCE)
@@ -138,6 +147,27 @@ class TogetherTests(SynchronousTestCase):
         """One request came, before anything was answered."""
         origin.wait_for("/private")
         self.assertEqual(origin.asked("/private"), 1)
+
+    def test_one_validation_for_a_hundred(self) -> None:
+        """A soft purge, and a hundred clients: the server is asked once whether it is still good."""
+        scripted = Scripted()
+        origin, _ = self.serve(scripted)
+        ask(self.http, "/validated")
+        lines = ("Authorization: Bearer a-token-that-nobody-guesses", "Cache-Purge: soft")
+        self.assertEqual(ask(self.http, "/validated", *lines, method="PURGE").body, b'{"purged": 1}\n')
+        ready = threading.Barrier(CLIENTS, action=lambda: (self.seen(), scripted.head.set()))
+
+        def client(number: int) -> None:
+            with Client(self.http) as client:
+                client.send("/validated")
+                ready.wait(2 * PATIENCE)
+                reply = client.receive()
+                assert reply.body == b"body", reply
+                assert reply.cache.startswith("balancer; fwd=stale; fwd-status=304; stored"), reply
+
+        together(CLIENTS, client)
+        self.assertEqual(origin.asked("/validated"), 2)
+        self.assertIn("; hit", ask(self.http, "/validated").cache)
 
     def test_a_leader_that_is_cut_off(self) -> None:
         """The one who asked first resets its connection, before the head and in the middle of the body: the others get

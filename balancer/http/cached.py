@@ -220,10 +220,13 @@ class CachedExchange(Answering):
         said = self.forwarded(stored.status if new else 304, True, False)
         self._deliver(_owned(stored, fetch), word, said, aged=fetch.aged)
 
-    def collapsed(self, stored: Stored) -> None:
-        """The fetch for another request brought a response that this one may have too."""
+    def collapsed(self, stored: Stored, answered: int) -> None:
+        """The fetch for another request brought a response that this one may have too.
+
+        :param answered: the status of the origin's answer: 304 where it confirmed what is stored.
+        """
         self.cache.counters.count("collapsed")
-        self._deliver(stored, "collapsed", self.forwarded(stored.status, True, True))
+        self._deliver(stored, "collapsed", self.forwarded(answered, True, True))
 
     def rescued(self, stored: Stored, fetch: Gathering, why: str) -> None:
         """The origin fails: a stale response has to do."""
@@ -242,7 +245,7 @@ class CachedExchange(Answering):
             self._adopt(fetch.record)
             word = self._word(stored)
             stored = _owned(stored, fetch)
-        status = self.forwarded(stored.status, arriving.storing, joined)
+        status = self.forwarded(stored.status, fetch.keeping, joined)
         self._deliver(stored, word, status, arriving, joined or fetch.aged)
 
     def through(self, response: tuple[int, bytes, Fields], framing: Framing, last: bool, why: str) -> None:

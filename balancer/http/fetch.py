@@ -36,6 +36,7 @@ from balancer.http.sources import Coming
 from balancer.http1.framing import request_fields
 from balancer.http1.heads import CHUNKED, Fields, Framing, RequestHead
 from balancer.http1.serialize import field_lines
+from balancer.interfaces import ICacheWriter
 from balancer.net.timers import Timer, nothing
 
 if TYPE_CHECKING:
@@ -133,14 +134,21 @@ class Fetch(CompleteFront):
         if judgement is None:
             return
         stored = judgement.stored
-        if stored is None or stored.parts is not None:
-            self._pass_through(judgement)
-            if self._through is not None:
-                self._through.through(self._response, framing, last, judgement.reason)
-            else:
-                self._give_up(Termination.CLIENT_LEFT, "nobody waits for what may not be stored")
-            return
-        self._spread(stored, framing)
+        if stored is not None and stored.parts is None:
+            size = -1 if framing.kind is CHUNKED else framing.length
+            if size < 0:
+                stored.flags |= UNSIZED
+            writer = self._cache.store.begin(self.key, stored, size, self._store_ready)
+            if writer is not None or 0 <= size <= self._settings.buffer:
+                self._spread(stored, size, writer)
+                return
+            judgement = Judgement(None, "not kept by the store")  # nor here: who reads slowly would stop all others
+            self._cache.counters.count(f"not stored: {judgement.reason}")
+        self._pass_through(judgement)
+        if self._through is not None:
+            self._through.through(self._response, framing, last, judgement.reason)
+        else:
+            self._give_up(Termination.CLIENT_LEFT, "nobody waits for what may not be stored")
 
     def send_whole(self, reply: Reply, body: bytes) -> None:
         """A whole response."""
@@ -207,22 +215,14 @@ class Fetch(CompleteFront):
 
     # -- a response for everybody -------------------------------------------------------------------------------------
 
-    def _spread(self, stored: Stored, framing: Framing) -> None:
+    def _spread(self, stored: Stored, size: int, writer: ICacheWriter | None) -> None:
         """It may be stored: it goes to the store, and to all who may have it while it arrives."""
-        cache = self._cache
-        size = -1 if framing.kind is CHUNKED else framing.length
-        if size < 0:
-            stored.flags |= UNSIZED
-        most = cache.policy.max_object
-        writer = None
-        if size <= most and not self._spoiled:
-            writer = cache.store.begin(self.key, stored, size, self._store_ready)
-        exchange = self._exchange
+        cache, exchange = self._cache, self._exchange
         self.own = _withheld(stored, self._response[2])
         self._state = SPREADING
         self._stored = stored
         self._arriving = arriving = Arriving(
-            writer, most, self._settings.buffer, exchange.pause_response, exchange.resume_response
+            writer, cache.policy.max_object, self._settings.buffer, exchange.pause_response, exchange.resume_response
         )
         if size >= 0:
             self._stored = stored = stored.with_body(Coming(size))
@@ -263,7 +263,7 @@ class Fetch(CompleteFront):
         self._shared = False
         if judgement.stored is not None:
             self._part = Part(judgement.stored)
-        elif not self._ranged:
+        elif not self._ranged and not self._spoiled:
             cache.pass_by(self.key, self._settings.timers.seconds(), cache.policy.uncacheable)
         self._state = THROUGH
         waiting, self._waiting = self._waiting, []

@@ -103,6 +103,11 @@ class Gathering:
         """Clients that wait for it or are being served from it."""
         return len(self._waiting) + (self._arriving.readers if self._arriving is not None else 0)
 
+    @property
+    def keeping(self) -> bool:
+        """Whether what arrives will be found later."""
+        return self._arriving is not None and self._arriving.storing and not self._spoiled
+
     def may_answer(self, asked: Asked, head: RequestHead) -> bool:
         """Whether such a request may join it."""
         if self._ranged and head.get(b"range") != self._head.get(b"range"):
@@ -170,7 +175,7 @@ class Gathering:
             if follower is leader:
                 follower.fetched(stored, self, fetched)
             elif self._usable(follower.asked, follower.head):
-                follower.collapsed(stored)
+                follower.collapsed(stored, self.answered)
             else:
                 follower.alone()
 
@@ -196,5 +201,5 @@ class Gathering:
 
     def _give_up_if_useless(self) -> None:
         arriving = self._arriving
-        if self._state == SPREADING and arriving is not None and not arriving.readers and not arriving.storing:
+        if self._state == SPREADING and arriving is not None and not arriving.readers and not self.keeping:
             self._give_up(Termination.CLIENT_LEFT, "nobody is left who wants it, and it is not stored")

@@ -165,6 +165,19 @@ class ValidationTests(SynchronousTestCase):
         self.assertEqual(parts(bench.get())[1][b"cache-status"], b"balancer; hit; ttl=60")
         self.assertEqual([record.cache for record in bench.records], ["miss", "revalidated", "hit"])
 
+    def test_a_304_for_several(self) -> None:
+        """Who waits for the validation of another is told by Cache-Status that it was one."""
+        bench = CacheBench()
+        bench.get()
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"hello")
+        bench.advance(70)
+        clients = [bench.get(), bench.get()]
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        said = [parts(client)[1][b"cache-status"] for client in clients]
+        self.assertEqual([parts(client)[2] for client in clients], [b"hello"] * 2)
+        one = b"balancer; fwd=stale; fwd-status=304; stored"
+        self.assertEqual(said, [one, one + b"; collapsed"])
+
     def test_the_cookie_of_a_304(self) -> None:
         """What a 304 sets is for the client who asked, and for nobody else."""
         bench = self.stored(FRESH)
@@ -374,6 +387,49 @@ class CollapsingTests(SynchronousTestCase):
         bench.send(origin, b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\nContent-Length: 10\r\n\r\nhello" % (bench.date(), FRESH))
         bench.send(origin, b"world")
         self.assertEqual([parts(client)[2] for client in (first, second)], [b"helloworld"] * 2)
+        self.assertEqual(bench.store.kept, {})
+
+    def test_not_admitted_and_large(self) -> None:
+        """What the store does not want, and is more than a buffer or may be, goes to the one who asked; the others ask
+        for themselves: one who does not read keeps nobody waiting. The answer says why it is not stored."""
+        for framing, data in (
+            (b"Content-Length: 300000", b"x" * 300000),
+            (b"Transfer-Encoding: chunked", b"493e0\r\n" + b"x" * 300000 + b"\r\n0\r\n\r\n"),
+        ):
+            with self.subTest(framing=framing):
+                bench = CacheBench()
+                bench.store.refusing = True
+                slow, quick = bench.get(), bench.get()
+                slow.transport.pauseProducing()
+                self.assertEqual(bench.asked, 1)
+                for _ in (slow, quick):
+                    origin = bench.origin()
+                    origin.received = b""
+                    said = b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\n%b\r\n\r\n" % (bench.date(), FRESH, framing)
+                    bench.send(origin, said + data)
+                slow.transport.resumeProducing()
+                bench.run()
+                for client in (quick, slow):
+                    _, fields, body = parts(client)
+                    self.assertEqual(body.count(b"x"), 300000)
+                    self.assertEqual(
+                        fields[b"cache-status"],
+                        b'balancer; fwd=uri-miss; fwd-status=200; detail="not kept by the store"',
+                    )
+                self.assertEqual(bench.cache.counters.others["not stored: not kept by the store"], 2)
+
+    def test_purged_before_it_comes(self) -> None:
+        """Who waits for what is purged meanwhile gets it as it arrives; it says that it is not stored, and is not."""
+        bench = CacheBench()
+        first, second = bench.get(), bench.get()
+        bench.cache.purge_url(b"http://test/")
+        origin = bench.origin()
+        bench.send(origin, b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\nContent-Length: 300000\r\n\r\n" % (bench.date(), FRESH))
+        bench.send(origin, b"x" * 300000)
+        for client in (first, second):
+            _, fields, body = parts(client)
+            self.assertEqual(len(body), 300000)
+            self.assertNotIn(b"stored", fields[b"cache-status"])
         self.assertEqual(bench.store.kept, {})
 
     def test_too_large_in_the_middle(self) -> None:

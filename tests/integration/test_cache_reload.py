@@ -42,7 +42,7 @@ class Answering:
             assert self.rest.wait(PATIENCE)
             yield piece(HALF, HALF)
         else:
-            yield response(told.target.encode(), lasting, "ETag: x")
+            yield response(told.target.encode(), lasting, 'ETag: "x"')
 
 
 class ReloadTests(SynchronousTestCase):

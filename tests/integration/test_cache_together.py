@@ -11,11 +11,13 @@ from balancer.testing.pattern import fits, piece
 from balancer.testing.process import PATIENCE, BalancerProcess
 
 CLIENTS = 100
-HALF = 200_000
+HALF = 100_000
 LARGE = 8 << 20
 
 CONFIG = """
 [cache.pages]
+[cache.pages.purge]
+token = "a-token-that-nobody-guesses"
 [store.memory]
 type = "memory"
 size = "{size}"
@@ -42,6 +44,13 @@ class Scripted:
     def __call__(self, told: Told) -> Iterator[bytes]:
         if told.target == "/probe":
             yield response(b"", "Cache-Control: no-store")
+        elif told.target == "/validated":
+            lines = ("Cache-Control: max-age=60", 'ETag: "x"')
+            if "if-none-match" in told.fields:
+                assert self.head.wait(PATIENCE)
+                yield response(b"", *lines, status="304 Not Modified").replace(b"Content-Length: 0\r\n", b"")
+            else:
+                yield response(b"body", *lines)
         elif told.target == "/private":
             if "x-number" in told.fields and not self.head.is_set():
                 assert self.head.wait(PATIENCE)
@@ -112,6 +121,7 @@ class TogetherTests(SynchronousTestCase):
         self.assertEqual(origin.asked(target), 1)
         self.assertEqual(sum("collapsed" in word for word in words), CLIENTS - 1, words[:3])
         later = ask(self.http, target)
+        self.assertEqual(len(later.body), 2 * HALF)
         self.assertTrue(fits(0, later.body))
         self.assertEqual("; hit" in later.cache, size != "1MiB")
 
@@ -137,6 +147,27 @@ class TogetherTests(SynchronousTestCase):
         """One request came, before anything was answered."""
         origin.wait_for("/private")
         self.assertEqual(origin.asked("/private"), 1)
+
+    def test_one_validation_for_a_hundred(self) -> None:
+        """A soft purge, and a hundred clients: the server is asked once whether it is still good."""
+        scripted = Scripted()
+        origin, _ = self.serve(scripted)
+        ask(self.http, "/validated")
+        lines = ("Authorization: Bearer a-token-that-nobody-guesses", "Cache-Purge: soft")
+        self.assertEqual(ask(self.http, "/validated", *lines, method="PURGE").body, b'{"purged": 1}\n')
+        ready = threading.Barrier(CLIENTS, action=lambda: (self.seen(), scripted.head.set()))
+
+        def client(number: int) -> None:
+            with Client(self.http) as client:
+                client.send("/validated")
+                ready.wait(2 * PATIENCE)
+                reply = client.receive()
+                assert reply.body == b"body", reply
+                assert reply.cache.startswith("balancer; fwd=stale; fwd-status=304; stored"), reply
+
+        together(CLIENTS, client)
+        self.assertEqual(origin.asked("/validated"), 2)
+        self.assertIn("; hit", ask(self.http, "/validated").cache)
 
     def test_a_leader_that_is_cut_off(self) -> None:
         """The one who asked first resets its connection, before the head and in the middle of the body: the others get
@@ -182,13 +213,38 @@ class TogetherTests(SynchronousTestCase):
             origin.wait_for("/large")
 
             def client(number: int) -> None:
-                assert fits(0, ask(self.http, "/large").body)
+                body = ask(self.http, "/large").body
+                assert len(body) == LARGE and fits(0, body)
 
             together(10, client)
             body = slow.receive().body
         self.assertEqual(len(body), LARGE)
         self.assertTrue(fits(0, body))
         self.assertEqual(origin.asked("/large"), 1)
+
+    def test_one_that_does_not_read_what_is_not_kept(self) -> None:
+        """Where the store has no room for a large body everybody has one of his own, and waits for nobody."""
+        scripted = Scripted()
+        scripted.rest.set()
+        origin, _ = self.serve(scripted, "1MiB")
+        with Client(self.http) as slow:
+            slow.send("/large")
+            origin.wait_for("/large")
+            ready = threading.Barrier(10, action=lambda: (self.seen(), scripted.head.set()))
+
+            def client(number: int) -> None:
+                with Client(self.http) as client:
+                    client.send("/large")
+                    ready.wait(2 * PATIENCE)
+                    reply = client.receive()
+                    assert len(reply.body) == LARGE and fits(0, reply.body)
+                    assert reply.cache.endswith('; detail="not kept by the store"'), reply
+
+            together(10, client)
+            body = slow.receive().body
+        self.assertEqual(len(body), LARGE)
+        self.assertTrue(fits(0, body))
+        self.assertEqual(origin.asked("/large"), 11)
 
     def test_all_leave(self) -> None:
         """Where all have left before anything came, the server's connection is given up, and the next one asks anew."""
@@ -207,5 +263,5 @@ class TogetherTests(SynchronousTestCase):
             origin.wait_for("/sized", 2)
             scripted.head.set()
             scripted.rest.set()
-            self.assertTrue(fits(0, late.receive().body))
+            self.assertEqual(len(late.receive().body), 2 * HALF)
         origin.errors.clear()  # nobody was left to read its first answer

@@ -44,10 +44,10 @@ class CachedExchange(Answering):
 
     :ivar content: of a QUERY.
     :ivar scheme: by which the client asked.
-    :ivar key: what it finds in the store; ``found``: what it found there.
+    :ivar key: what it finds in the store; ``found``: what it found there; ``serial``: the store's before it looked.
     """
 
-    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port", "scheme")
+    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port", "scheme", "serial")
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class CachedExchange(Answering):
         self.content = b""
         self.found: Sequence[Stored] = ()
         self._collected: list[bytes] | None = None
+        self.serial: int = cache.store.serial
 
     # -- what is asked ------------------------------------------------------------------------------------------------
 
@@ -200,6 +201,9 @@ class CachedExchange(Answering):
         """What was waited for is nothing for this request: ask for it alone."""
         decision = self.decision
         assert decision is not None
+        if self.cache.store.serial != self.serial:  # it may have been purged since it was found
+            self.decision = decision = Decision(MISS, None, decision.reason)
+            self.found = ()
         self.record.note("what another request fetched may not be used for this one")
         self._begin(Fetch(self.cache, self, decision, self.found, False), self.settings.timers.seconds())
 

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import ITransport
 from balancer.cache.asked import Asked
 from balancer.cache.lines import names_in
 from balancer.cache.messages import PlainResponse
+from balancer.cache.partial import covers
 from balancer.cache.reuse import MISS, Decision
 from balancer.cache.stored import UNSIZED, Stored
 from balancer.cache.storing import NOT_KEPT, Judgement, judge
@@ -201,7 +202,7 @@ class Fetch(CompleteFront):
         about = identified(self._head, self._found, response, now)
         for outdated in about if new is None else about[1:]:  # it is not what the origin says any more
             cache.store.drop(self.key, outdated)
-        if new is None:
+        if new is None or not covers(new, self._head):
             self._state = AGAIN
             return
         self._state = FRESH

@@ -67,7 +67,7 @@ def _freshen(cached: "CachedExchange", response: PlainResponse, asked_at: float)
     now = cache.wall()
     old, new = freshened_by_head(
         cached.asked, cached.head, cached.found, response, response.fields, cache.policy,
-        asked_at=asked_at, now=now, serial=cache.store.serial,
+        asked_at=asked_at, now=now, serial=cached.serial,
     )  # fmt: skip
     if old is not None and new is None:
         cache.store.drop(cached.key, old)

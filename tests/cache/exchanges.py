@@ -4,6 +4,7 @@ So the model never parses a field that was generated, and an error of a parser c
 anything about caching.
 """
 
+import time
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Literal, TypeAlias
@@ -24,9 +25,32 @@ def rendered(directives: Directives) -> bytes:
     ).encode()
 
 
-def http_date(second: int | str) -> bytes:
-    """An HTTP-date; what is no number is not one, and goes as it is."""
-    return (second if isinstance(second, str) else formatdate(second, usegmt=True)).encode()
+def control(directives: Directives, style: str) -> Fields:
+    """Cache-Control, written in one of several ways that mean the same.
+
+    :param style: "split" for lines; "upper" for names in upper case; "quoted" for quoted numbers; "" for none of that.
+    """
+    name = b"Cache-Control"
+    if style == "split":
+        return [(name, rendered((directive,)) + b" ,") for directive in directives] or [(name, b"")]
+    if style == "upper":
+        directives = tuple((directive.upper(), value) for directive, value in directives)
+    elif style == "quoted":
+        directives = tuple((name, f'"{value}"' if isinstance(value, int) else value) for name, value in directives)
+    return [(name, rendered(directives))]
+
+
+def http_date(second: int | str, form: str = "") -> bytes:
+    """An HTTP-date; what is no number is not one, and goes as it is.
+
+    :param form: "rfc850" or "asctime" for the obsolete forms (RFC 9110 section 5.6.7).
+    """
+    if isinstance(second, str):
+        return second.encode()
+    if form:
+        pattern = "%A, %d-%b-%y %H:%M:%S GMT" if form == "rfc850" else "%a %b %e %H:%M:%S %Y"
+        return time.strftime(pattern, time.gmtime(second)).encode()
+    return formatdate(second, usegmt=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +70,7 @@ class Ask:
     """A client's request.
 
     :ivar selecting: fields that Vary may name, with the members of their values.
+    :ivar style: how Cache-Control is written (:func:`control`).
     :ivar spaced: white space and case are written otherwise, where that has no meaning.
     """
 
@@ -55,6 +80,7 @@ class Ask:
     query: str | None = None
     selecting: tuple[tuple[str, tuple[str, ...]], ...] = ()
     spaced: bool = False
+    style: str = ""
     cc: Directives | None = None
     authorization: bool = False
     inm: tuple[ETag, ...] | Literal["*"] | None = None
@@ -84,7 +110,7 @@ class Ask:
             else:
                 lines.append((name.encode(), ", ".join(members).encode()))
         if self.cc is not None:
-            lines.append((b"Cache-Control", rendered(self.cc)))
+            lines += control(self.cc, self.style)
         if self.authorization:
             lines.append((b"Authorization", b"Basic eDp5"))
         if self.inm is not None:
@@ -113,6 +139,7 @@ class Said:
     :ivar body: the complete representation, whatever part of it is sent.
     :ivar part: first and end offset of what is sent of it, in a 206.
     :ivar length: whether Content-Length is sent.
+    :ivar style: how Cache-Control and Vary are written; ``form``: dates.
     :ivar cdn: CDN-Cache-Control; a string is a value that is no dictionary.
     :ivar expires: the field's lines.
     """
@@ -133,6 +160,8 @@ class Said:
     set_cookie: bool = False
     extra: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
+    style: str = ""
+    form: str = ""
     location: str | None = None
     content_location: str | None = None
 
@@ -155,20 +184,21 @@ class Said:
         if self.part:
             lines.append((b"Content-Range", b"bytes %d-%d/%d" % (self.part[0], self.part[1] - 1, len(self.body))))
         if self.date is not None:
-            lines.append((b"Date", http_date(self.date)))
+            lines.append((b"Date", http_date(self.date, self.form)))
         if self.age is not None:
             lines.append((b"Age", self.age.encode()))
         if self.cc is not None:
-            lines.append((b"Cache-Control", rendered(self.cc)))
+            lines += control(self.cc, self.style)
         if self.cdn is not None:
             lines.append((b"CDN-Cache-Control", self.cdn.encode() if isinstance(self.cdn, str) else rendered(self.cdn)))
-        lines += [(b"Expires", http_date(value)) for value in self.expires]
+        lines += [(b"Expires", http_date(value, self.form)) for value in self.expires]
         if self.etag:
             lines.append((b"ETag", self.etag.value))
         if self.modified is not None:
-            lines.append((b"Last-Modified", http_date(self.modified)))
+            lines.append((b"Last-Modified", http_date(self.modified, self.form)))
         if self.vary:
-            lines.append((b"Vary", ", ".join(self.vary).encode()))
+            values = self.vary if self.style == "split" else (", ".join(self.vary),)
+            lines += [(b"Vary", value.encode()) for value in values]
         if self.set_cookie:
             lines.append((b"Set-Cookie", b"id=%d" % self.serial))
         lines += [(name.encode(), value.encode()) for name, value in self.extra]

@@ -78,7 +78,7 @@ class Origin:
         return Said(
             self._serial,
             status=told.get("status", 200),
-            body=b"" if told.get("empty") else name[: 20 + state % 3].encode(),
+            body=b"" if told.get("empty") else name[: 20 + state % 4 // 2].encode(),
             length=told.get("length", True),
             date=second + skew if isinstance(skew, int) else skew,
             age=told.get("age"),
@@ -91,12 +91,17 @@ class Origin:
             set_cookie=told.get("set_cookie", False),
             extra=(("X-A", f"a{self._serial}"), ("X-B", f"b{self._serial}")) if told.get("extra") else (),
             tags=told.get("tags", ()),
+            style=told.get("style", ""),
+            form=told.get("form", ""),
             location=told.get("location"),
             content_location=told.get("content_location"),
         )
 
     def _unmodified(self, said: Said, told: Template, behaviour: str) -> Said:
-        values: dict[str, Any] = {name: getattr(said, name) for name in ("date", "age", "set_cookie", "extra")}
+        names = ("date", "age", "set_cookie", "extra", "style", "form")
+        values: dict[str, Any] = {name: getattr(said, name) for name in names}
+        if behaviour == "length":
+            values["extra"] = (*said.extra, ("Content-Length", "5"))
         tag: ETag | None = said.etag
         modified = said.modified
         if behaviour == "other tag":

@@ -23,6 +23,7 @@ ASKED: list[Feature] = [
     *[("selecting", ("X-Kind", value)) for value in (("a",), ("b",))],
     ("selecting", ("Cookie", ("id=1",))),
     ("spaced", True),
+    *[("style", value) for value in ("split", "upper", "quoted")],
     *[("inm", value) for value in ([-1], [-2], [0], [0, -1, -2], "*")],
     *[("ims", value) for value in ((-1, 0), (-1, -1), (-1, 10), (0, 0))],
     ("match", [-1]),
@@ -36,7 +37,7 @@ ASKED: list[Feature] = [
 ]
 """What a request may have beside its target; places of validators count among those that the origin has sent."""
 
-NUMBERS = [(name, value) for name in ("max-age", "s-maxage") for value in (0, 10, 60, 1000, "abc", "-1")]
+NUMBERS = [(name, value) for name in ("max-age", "s-maxage") for value in (0, 10, 60, 1000, 2**40, "abc", "-1")]
 WORDS = ["no-cache", "no-store", "private", "public", "must-revalidate", "proxy-revalidate", "immutable", "foo"]
 WINDOWS = [("stale-while-revalidate", 30), ("stale-if-error", 30), ("stale-while-revalidate", 0)]
 DIRECTIVES: list[tuple[str, Any]] = [*NUMBERS, *[(word, None) for word in WORDS], *WINDOWS, ("must-understand", None)]
@@ -60,10 +61,15 @@ SAID: list[Feature] = [
     *[("location", value) for value in ("/1", "http://a.example/1", "http://b.example/1", "/2?x=1", "//a.example/1")],
     *[("content_location", value) for value in ("/1", "/2")],
     *[("status", value) for value in (404, 500, 503, 302, 204, 299, 410, 301)],
-    *[("behaviour", value) for value in ("deaf", "other tag", "no validators", "lean", "dead", "other range", "dead")],
+    *[
+        ("behaviour", value)
+        for value in ("deaf", "other tag", "no validators", "lean", "length", "dead", "other range", "dead")
+    ],
     *[("purges", (purge,)) for purge in (("url", "http://a.example/1"), ("tag", "t"), ("all", ""))],
     ("took", 3.0),
     ("took", -3.0),
+    *[("style", value) for value in ("split", "upper", "quoted")],
+    *[("form", value) for value in ("rfc850", "asctime")],
     ("length", False),
     ("empty", True),
 ]
@@ -94,11 +100,14 @@ def scene(*steps: Any) -> tuple[str, tuple[Any, ...]]:
     return "scene", steps
 
 
-def ask(*features: Feature, said: list[Feature] | None = None) -> tuple[str, list[Feature], list[Feature] | None, bool]:
-    """A client asks, after the origin began to say this."""
-    return "ask", list(features), said, False
+def ask(
+    *features: Feature, said: list[Feature] | None = None, changed: bool = False
+) -> tuple[str, list[Feature], list[Feature] | None, bool]:
+    """A client asks, after the origin began to say this, or changed."""
+    return "ask", list(features), said, changed
 
 
+DEAD: list[Feature] = [("behaviour", "dead")]
 PATIENT = ("cc", ("max-stale", None))
 POST = [("method", "POST"), ("path", "/2")]
 
@@ -111,8 +120,9 @@ SCENES = [
     scene(ask(said=[]), ask(*POST, said=[("location", "/1")]), ask()),
     scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("proxy-revalidate", None))]), ("clock", 20.0), ask(PATIENT)),
     scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("must-revalidate", None))]), ("clock", 20.0), ask(PATIENT)),
-    scene(ask(said=[]), ask(said=[("behaviour", "dead")]), ("clock", 1000.0), ask(), ("clock", 100000.0), ask()),
-    scene(ask(said=[("cc", ("stale-if-error", 30))]), ask(said=[("behaviour", "dead")]), ("clock", 31.0), ask()),
+    scene(ask(said=[]), ask(said=DEAD), ("clock", 1000.0), ask(), ("clock", 100000.0), ask()),
+    scene(ask(said=[("cc", ("max-age", 10)), ("cc", ("stale-if-error", 30))]), ("clock", 41.0), ask(said=DEAD)),
+    scene(ask(PARTS[0], said=[]), ask(PARTS[1], changed=True), ask(PARTS[2]), ask()),
     scene(ask(said=[("purges", (("tag", "t"),)), ("tags", ("t",))]), ask()),
     scene(ask(said=[("purges", (("url", "http://a.example/1"),))]), ask()),
 ]

@@ -1,7 +1,8 @@
 """The law of the cache: nothing is sent that RFC 9111 forbids, whatever clients ask, origins say and clocks do.
 
 Sequences of requests, answers, clock steps, purges and restarts are generated; the judge (``model``) is told all of
-them. ``BALANCER_CACHE_SEQUENCES`` sets how many are played (500 unless told): 20000 take some minutes.
+them. ``BALANCER_CACHE_SEQUENCES`` sets how many are played (500 unless told): 10000 take some minutes, and pytest
+has to be given ``--timeout=0`` then.
 """
 
 import os

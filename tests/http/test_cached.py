@@ -1,10 +1,13 @@
 """Requests on a route with a cache: hits, fetches that several wait for, what goes past it, and what clients see."""
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.policy import CachePolicy
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.termination import Termination
+from balancer.stores.memory import MemoryStore
+from balancer.stores.settings import MemorySettings
 from balancer.testing.caching import CacheBench
 from balancer.testing.http import Party
 
@@ -685,3 +688,45 @@ class OwnResponseTests(SynchronousTestCase):
         self.assertEqual(parts(one)[2], b"he")
         bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"hello")
         self.assertEqual(parts(all_of_it)[2], b"hello")
+
+    def test_purged_while_it_was_waited_for(self) -> None:
+        """Who waited in vain, and asks for himself after a purge, does not validate what was purged meanwhile."""
+        bench = CacheBench(store=MemoryStore(MemorySettings(size=2**20), Clock()))
+        always = b"Cache-Control: no-cache"
+        bench.get()
+        bench.answer(bench.date(), always, b'ETag: "a"', body=b"hello")
+        bench.advance(bench.cache.policy.uncacheable + 1)
+        first, second = bench.get(), bench.get()
+        bench.cache.purge_url(b"http://test/")
+        bench.answer(bench.date(), always, b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        self.assertEqual(parts(first)[2], b"hello")
+        self.assertNotIn(b"If-None-Match", bench.answer(bench.date(), always, b'ETag: "a"', body=b"again"))
+        self.assertEqual(parts(second)[2], b"again")
+
+    def test_another_part_is_confirmed(self) -> None:
+        """A 304 that is about a part without what was asked for is no answer: that is fetched."""
+        bench = CacheBench()
+        for field, first in ((b"Vary: X-A", 0), (b"X-B: 1", 5)):
+            bench.get(b"/", b"Range: bytes=%d-%d" % (first, first + 4))
+            place = b"Content-Range: bytes %d-%d/20" % (first, first + 4)
+            stored = (bench.date(), FRESH, b'ETag: "a"', field, place)
+            bench.answer(*stored, body=b"01234", status=b"206 Partial Content")
+            bench.advance(5)
+        bench.advance(61)
+        client = bench.get(b"/", b"Range: bytes=0-4")
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        if not client.received:
+            bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"01234567890123456789")
+        self.assertEqual(parts(client)[2], b"01234")
+
+    def test_purged_while_head_was_asked(self) -> None:
+        """What was purged while the origin answered HEAD is not freshened by that."""
+        bench = CacheBench(store=MemoryStore(MemorySettings(size=2**20), Clock()))
+        bench.get()
+        bench.answer(bench.date(), b"Cache-Control: max-age=60, must-revalidate", body=b"hello")
+        bench.advance(61)
+        bench.get(method=b"HEAD")
+        bench.cache.purge_url(b"http://test/")
+        bench.answer(bench.date(), FRESH, b"Content-Length: 5", sized=False)
+        bench.get()
+        self.assertEqual(bench.asked, 1)

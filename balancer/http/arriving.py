@@ -7,6 +7,7 @@ held where it is not. It never decides what is stored.
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from balancer.cache.stored import BodyReader
 from balancer.errors import StoreError
@@ -89,6 +90,8 @@ class Arriving:
         for delivery in list(self._deliveries):
             if delivery.arrived(data, at):
                 self._follow(delivery)
+            elif self._reader is None:
+                self.secure()
         self._balance()
 
     def flush(self) -> None:
@@ -102,9 +105,11 @@ class Arriving:
         self.flush()
 
     def secure(self) -> None:
-        """The writer is about to be committed or aborted: what lags behind goes on reading."""
+        """What lags behind goes on reading, whatever becomes of the writer: it is about to be committed or aborted, or
+        given up by a store that is stopped."""
         if self._deliveries and self._written:
-            self._open()
+            with suppress(StoreError):  # it was given up: whoever needs it meets that again
+                self._open()
 
     def broken(self, reason: str) -> None:
         """The rest will never come."""
@@ -148,7 +153,7 @@ class Arriving:
         if at == self._lowest:
             self._one_less()
         self._balance()
-        if not self._deliveries and self.end >= 0:
+        if not self._deliveries:
             self._close_reader()
 
     # -- inside -------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class PlainStore:
 
     :ivar refusing: new responses are not wanted.
     :ivar failing: writing fails.
+    :ivar stopped: writers are given up: they take nothing, and only who reads already may read on.
+    :ivar readers: bodies being written that are read now.
     :ivar full: writers are full after each write; ``resumes`` is what lets each go on.
     """
 
@@ -29,7 +31,8 @@ class PlainStore:
         self.counters: Mapping[str, int] = {}
         self.kept: dict[bytes, list[Stored]] = {}
         self.purges: list[Purge] = []
-        self.refusing = self.failing = self.full = False
+        self.refusing = self.failing = self.full = self.stopped = False
+        self.readers = 0
         self.resumes: list[Callable[[], None]] = []
 
     def start(self) -> None:
@@ -73,15 +76,17 @@ class _Writer:
         self._store = store
         self._key = key
         self._stored = stored
-        self.body = _Body(bytearray())
+        self.body = _Body(store, bytearray())
 
     def write(self, data: bytes) -> bool:
-        if self._store.failing:
+        if self._store.failing or self._store.stopped:
             raise StoreError("no room")
         self.body.data.extend(data)
         return not self._store.full
 
     def commit(self) -> None:
+        if self._store.stopped:
+            raise StoreError("given up")
         self._store.put(self._key, self._stored.with_body(bytes(self.body.data)))
 
     def abort(self) -> None:
@@ -89,7 +94,8 @@ class _Writer:
 
 
 class _Body:
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, store: PlainStore, data: bytearray) -> None:
+        self._store = store
         self.data = data
 
     @property
@@ -101,13 +107,16 @@ class _Body:
         return None
 
     def open(self) -> "_Body":
+        if self._store.stopped:
+            raise StoreError("given up")
+        self._store.readers += 1
         return self
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self.data[offset : offset + size])
 
     def close(self) -> None:
-        """Nothing to close."""
+        self._store.readers -= 1
 
 
 class CacheBench(Bench):

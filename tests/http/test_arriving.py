@@ -60,7 +60,7 @@ class ArrivingTests(SynchronousTestCase):
         self.assertTrue(self.paused)
         self.paused = False
 
-    def play(self, chance: Random, most: int, stored: bool) -> None:
+    def play(self, chance: Random, most: int, stored: bool, stop: int = -1) -> None:
         """One body; the checks."""
         body = chance.randbytes(5000)
         store = PlainStore()
@@ -84,6 +84,7 @@ class ArrivingTests(SynchronousTestCase):
             if act < 0.4 and not self.paused:
                 piece = body[at : at + chance.randrange(1, 400)]
                 at += len(piece)
+                store.stopped = 0 <= stop < at
                 arriving.add(piece)
                 arriving.flush()
             elif act < 0.6:
@@ -107,6 +108,7 @@ class ArrivingTests(SynchronousTestCase):
         self.assertEqual(arriving.readers, 0)
         self.assertFalse(self.paused)
         self.assertEqual(arriving._held_size, 0)
+        self.assertEqual(store.readers, 0)
 
     def test_not_stored(self) -> None:
         """Nothing is stored: what is held is bounded by the slowest."""
@@ -127,3 +129,28 @@ class ArrivingTests(SynchronousTestCase):
             self.paused = False
             with self.subTest(seed=seed):
                 self.play(Random(seed), 2000, True)
+
+    def test_a_store_that_stops(self) -> None:
+        """The store gives up what it has, at any moment: who lags behind reads on, and the rest is held."""
+        for seed in range(60):
+            self.paused = False
+            with self.subTest(seed=seed):
+                self.play(Random(seed), 10**6, True, 100 * seed)
+
+    def test_nobody_is_left(self) -> None:
+        """When all have left, and the last of them lagged behind, nothing is read any more, though more is stored."""
+        store = PlainStore()
+        writer = store.begin(b"key", Stored(200, b"OK", b"", 0.0, 0.0, 60.0), -1, lambda: None)
+        arriving = Arriving(writer, 10**6, BUFFER, self.pause, self.resume)
+        client: Any = Client()
+        client.delivery = Delivery(client, arriving, [(0, TO_THE_END)], client)
+        arriving.join(client.delivery)
+        client.delivery.pause()
+        arriving.add(b"a part")
+        self.assertEqual(store.readers, 1)
+        client.delivery.stop()
+        self.assertEqual(store.readers, 0)
+        arriving.add(b"another")
+        arriving.secure()
+        arriving.complete()
+        self.assertEqual(store.readers, 0)

@@ -429,6 +429,29 @@ class CollapsingTests(SynchronousTestCase):
             self.assertNotIn(b"stored", fields[b"cache-status"])
         self.assertEqual(bench.store.kept, {})
 
+    def test_a_store_that_stops_in_the_middle(self) -> None:
+        """A store that is replaced while it takes a body costs nobody the rest of it, with one who reads nothing."""
+        for sized in (True, False):
+            with self.subTest(sized=sized):
+                bench = CacheBench()
+                slow, quick = bench.get(), bench.get()
+                slow.transport.pauseProducing()
+                origin = bench.origin()
+                framing = b"Content-Length: 200000" if sized else b"Transfer-Encoding: chunked"
+                bench.send(origin, b"HTTP/1.1 200 OK\r\n%b\r\n%b\r\n%b\r\n\r\n" % (bench.date(), FRESH, framing))
+                for _ in range(2):
+                    data = b"x" * 100000
+                    bench.send(origin, data if sized else b"%x\r\n%b\r\n" % (len(data), data))
+                    bench.store.stopped = True
+                if not sized:
+                    bench.send(origin, b"0\r\n\r\n")
+                slow.transport.resumeProducing()
+                bench.run()
+                for client in (quick, slow):
+                    self.assertEqual(parts(client)[2].count(b"x"), 200000)
+                self.assertEqual(bench.store.readers, 0)
+                self.assertEqual([record.termination for record in bench.records], [Termination.DONE] * 2)
+
     def test_too_large_in_the_middle(self) -> None:
         """A response that grows beyond what is stored goes to its client whole."""
         bench = CacheBench(cache=CachePolicy(max_object=8))

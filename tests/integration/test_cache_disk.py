@@ -1,9 +1,12 @@
 """A body of 64 MiB in a store on the disk: how it gets there, how it is served, what is there after it ended."""
 
+import contextlib
 import hashlib
+import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
@@ -159,6 +162,52 @@ class DiskTests(SynchronousTestCase):
                     together(2, finish)
             self.assertEqual(origin.asked("/large"), 1)
             self.assertIn("; hit", ask(http, "/large", "Range: bytes=0-0").cache)
+            self.assertEqual(self.open_files(balancer), set())
+
+    def test_one_that_leaves_what_is_stored_on(self) -> None:
+        """A client that lags behind and leaves while it arrives leaves no open file, and it is stored all the same."""
+        rest = threading.Event()
+
+        def held(told: Told) -> Iterator[bytes]:
+            for number, data in enumerate(answer(told)):
+                assert told.target == "/small" or number < 32 or rest.wait(PATIENCE)
+                yield data
+
+        with Origin(held) as origin, BalancerProcess(config=self.config(origin)) as balancer:
+            http = balancer.addresses["http"]
+            stores(http, "/small")
+            for target in ("/large", "/chunked"):
+                rest.clear()
+                client = Client(http)
+                client.send(target)
+                with Client(http) as other:  # by the time that it has this, the one that does not read lags behind
+                    other.send(target)
+                    other.head().read(20_000_000)
+                    client.reset()
+                    other.reset()
+                    for _ in range(2):
+                        ask(http, "/small")
+                rest.set()
+                self.assertEqual(len(known(http, target).body), SIZE)
+                self.assertIn("; hit", self.check(http, target))
+            self.assertEqual(self.open_files(balancer), set())
+            self.assertEqual([origin.asked(target) for target in ("/large", "/chunked")], [1, 1])
+
+    def open_files(self, balancer: BalancerProcess) -> set[str]:
+        """Bodies that the process has open, when what it does at the moment is done."""
+        pause = threading.Event()
+        for _ in range(int(PATIENCE / 0.05)):
+            found = set()
+            for file in Path(f"/proc/{balancer.process.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    found.add(os.readlink(file))
+            bodies = {
+                name for name in found if name.startswith(f"{self.path}/") and name.count("/") > len(self.path.parts)
+            }
+            if not bodies:
+                break
+            pause.wait(0.05)
+        return bodies
 
     def test_restart(self) -> None:
         """After the program ended in order, the next one has it all."""

@@ -112,8 +112,8 @@ class DiskFailsTests(SynchronousTestCase):
                 self.assertNotIn("Traceback", balancer.log)
 
     def test_a_disk_that_is_full(self) -> None:
-        """On a file system that is smaller than the store was told, everything is served; the log says why, once until it
-        is written again."""
+        """On a file system that is smaller than the store was told, everything is served; the log says why, once until
+        it is written again."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         unshare = shutil.which("unshare")

@@ -41,7 +41,7 @@ _IDS = 64  # made at one time
 _ABOUT_THE_CLIENT = frozenset({b"forwarded", b"x-real-ip", b"x-request-id"})
 _TOLD_OF_TARGET = frozenset({
     b"forwarded", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-prefix",
-    b"x-forwarded-ssl", b"x-forwarded-scheme",
+    b"x-forwarded-ssl", b"x-forwarded-scheme", b"x-original-url", b"x-rewrite-url", b"x-original-host",
 })  # fmt: skip
 _OF_TARGET = re.compile(rb"""(?i)(?:host|proto)\s*=\s*(?:"[^"]*"|[^;,\s]*)""")
 
@@ -97,11 +97,19 @@ class Forwarding:
         self.via = (b"1.0 " + name, b"1.1 " + name) if name else (b"", b"")
         self.response_via = self.via if policy.via_response else (b"", b"")
         self.id_name = policy.request_id.encode("ascii")
+        self._of_client = {b"forwarded", b"x-forwarded-for", b"x-real-ip", b"x-request-id", self.id_name.lower()}
         self._removed = _ABOUT_THE_CLIENT | {name.encode("ascii").translate(FOLD) for name in policy.remove_untrusted}
         self._removed |= {self.id_name.translate(FOLD)}
         self.from_anyone = Verdicts(self._passes_from_anyone)
         self.from_trusted = Verdicts(self._passes_from_trusted)
         self._peers = lru_cache(PEERS)(partial(Peer, self))
+
+    def varies_by_client(self, vary: list[bytes]) -> bool:
+        """Whether a response varies by what servers are told of the client, which no request of a client says.
+
+        :param vary: the values of its Vary fields.
+        """
+        return any(name.strip().lower() in self._of_client for value in vary for name in value.split(b","))
 
     def peer(self, address: str, scheme: bytes) -> "Peer":
         """Return what is constant for one client connection, or for several from one address.

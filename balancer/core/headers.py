@@ -40,7 +40,8 @@ fields; doing so is how a client strips what proxies before us added. ``X-Forwar
 
 FORWARDED_PREFIX = b"x-forwarded-"
 
-_ORDINARY_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"transfer-encoding", b"http2-settings"})
+ORDINARY_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"transfer-encoding", b"http2-settings"})
+"""What ``Connection`` names in the ordinary course: anything else is a field that does not go on."""
 
 # RFC 9110 section 6.5.1: framing, routing, authentication, request modifiers, response control, content format.
 _NEVER_IN_TRAILERS = HOP_BY_HOP | PINNED | _NEVER_TO_BACKENDS | {
@@ -103,7 +104,7 @@ def kept(fields: Fields, verdicts: Verdicts, connection: frozenset[bytes]) -> Fi
 
     :param connection: the tokens of all ``Connection`` fields in lower case.
     """
-    named = connection - _ORDINARY_OPTIONS
+    named = connection - ORDINARY_OPTIONS
     if not named:
         return [field for field in fields if verdicts[field[0]]]
     removed = {name for name in named if not pinned(name)}

@@ -15,7 +15,7 @@ from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import StoreError
 from balancer.http.arriving import Arriving
-from balancer.http.delivery import TO_THE_END, BodySource, Delivery
+from balancer.http.delivery import PATIENCE, TO_THE_END, BodySource, Delivery
 from balancer.http.front import Front
 from balancer.http.gathering import Gathering
 from balancer.http.settings import HttpSettings
@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 SAVED = frozenset({"hit", "stale", "revalidated", "collapsed", "error"})
 """Words of the record for bodies that came from no server, or from one for several clients."""
+
+
+def _ascending(pieces: Sequence[bytes | tuple[int, int]]) -> bool:
+    """Whether the parts of the body come in its own order."""
+    at = 0
+    for piece in pieces:
+        if not isinstance(piece, bytes):
+            if piece[0] < at:
+                return False
+            at = piece[1]
+    return True
 
 
 class Answering:
@@ -104,6 +115,9 @@ class Answering:
             whole = stored if end < 0 or not stored.flags & UNSIZED else sized(stored, end)
             made = answer(self.asked, self.head, whole, self.cache.secret)
             status, reason, lines, length, pieces = made.status, made.reason, made.lines, made.length, made.pieces
+            if arriving is not None and not _ascending(pieces):  # what has arrived may be let go of: all of it, then
+                status, reason, lines, length = whole.status, whole.reason, whole.lines, whole.size
+                pieces = ((0, length),)
         if aged:
             lines = b"%bAge: %d\r\n" % (lines, current_age(stored, self.cache.wall()))
         if said:
@@ -119,7 +133,7 @@ class Answering:
         else:
             front.send_lines(status, reason, lines, Framing(LENGTH, length), b"")
         settings = self.settings
-        self._delivery = delivery = Delivery(front, source, pieces, self, settings.sender, settings.splice)
+        self._delivery = delivery = Delivery(front, source, pieces, self, settings.sender, settings.splice, PATIENCE)
         if arriving is not None:
             arriving.join(delivery)
         if self._paused:

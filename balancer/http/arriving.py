@@ -11,8 +11,9 @@ from contextlib import suppress
 
 from balancer.cache.stored import BodyReader
 from balancer.errors import StoreError
-from balancer.http.delivery import Delivery
+from balancer.http.delivery import PATIENCE, Delivery
 from balancer.interfaces import ICacheWriter
+from balancer.net.timers import Timer, TimerWheel
 
 
 class Arriving:
@@ -22,6 +23,7 @@ class Arriving:
     :param most: bytes that are stored at most.
     :param buffer: bytes that are held at most, where they are not stored, before the backend is paused.
     :param pause: pauses the backend; ``resume`` lets it go on.
+    :param timers: for a store that takes no more: after :data:`~balancer.http.delivery.PATIENCE` it goes on without it.
     :ivar size: bytes that came.
     :ivar end: the body's size once it is known, else -1.
     :ivar storing: all that came was stored.
@@ -29,7 +31,7 @@ class Arriving:
 
     __slots__ = (
         "_buffer", "_deliveries", "_full", "_held", "_held_size", "_lowest", "_most", "_pause", "_paused", "_reader",
-        "_resume", "_slowest", "_written", "end", "file", "size", "storing", "writer",
+        "_resume", "_slowest", "_timer", "_timers", "_written", "end", "file", "size", "storing", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +41,7 @@ class Arriving:
         buffer: int,
         pause: Callable[[], None],
         resume: Callable[[], None],
+        timers: TimerWheel,
     ) -> None:
         self.writer = writer
         self.storing = writer is not None
@@ -57,6 +60,8 @@ class Arriving:
         self._lowest = 0  # how far the slowest are,
         self._slowest = 0  # and how many they are: with thousands of clients, nobody looks at all of them each time
         self._full = False  # the store takes no more for now
+        self._timers = timers
+        self._timer: Timer | None = None
         self._paused = False
 
     def __repr__(self) -> str:
@@ -102,6 +107,8 @@ class Arriving:
     def complete(self) -> None:
         """The body is complete."""
         self.end = self.size
+        if self._timer is not None:
+            self._timer.cancel()
         self.flush()
 
     def secure(self) -> None:
@@ -120,10 +127,19 @@ class Arriving:
     def store_ready(self) -> None:
         """The store takes more."""
         self._full = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._balance()
+
+    def _store_hangs(self) -> None:
+        """It takes no more, and does not say that it does again."""
+        self.storing = self._full = False
         self._balance()
 
     def close(self) -> None:
         """Nothing of it is read any more."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._deliveries.clear()
         self._held.clear()
         self._held_size = 0
@@ -167,6 +183,8 @@ class Arriving:
             return False
         try:
             self._full = not self.writer.write(data)
+            if self._full:
+                self._wait_for_store()
         except StoreError:  # the store has counted and told it
             self.storing = False
             return False
@@ -189,6 +207,11 @@ class Arriving:
             self._lowest = min(places, default=self.size)
             self._slowest = sum(at == self._lowest for at in places)
             self._trim(self._lowest)
+
+    def _wait_for_store(self) -> None:
+        if self._timer is None:
+            self._timer = Timer(self._timers, self._store_hangs)
+        self._timer.rearm(PATIENCE)
 
     def _trim(self, needed: int) -> None:
         """Let go of what everybody has."""

@@ -6,6 +6,7 @@ never sends anything.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from balancer.cache.keys import KeyMaker
 from balancer.cache.policy import CachePolicy
 from balancer.cache.purges import Purge
 from balancer.cache.status import hit
+from balancer.http.part import Parts
 from balancer.interfaces import ICacheStore
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 PASSED = 10000
 """Keys remembered of which the response may not be stored; what is forgotten is collapsed once more."""
+
+EXAMINED = 32
+"""Fetches of one key, the latest, that a request may join: a URL that varies much may have thousands under way."""
 
 REASONS = 64
 """Reasons counted apart; there are fewer, so this only bounds a mistake."""
@@ -79,12 +84,13 @@ class Cache:
     :param counters: those of the cache it replaces.
     :ivar counters: what happened so far.
     :ivar secret: what the boundaries of multipart answers are made from.
+    :ivar parts: what is held of partial responses on their way.
     :ivar sharing: all caches of the same store, this one included: a purge is of the store.
     :ivar label: its name as Cache-Status has it; empty where that field is left out.
     """
 
     __slots__ = (
-        "_fetches", "_keys", "_passed", "counters", "label", "name", "policy", "random", "secret", "sharing",
+        "_fetches", "_keys", "_passed", "counters", "label", "name", "parts", "policy", "random", "secret", "sharing",
         "store", "wall",
     )  # fmt: skip
 
@@ -106,8 +112,9 @@ class Cache:
         self.secret = random.randbytes(16)
         self.counters = Counters() if counters is None else counters
         self.sharing: Sequence[Cache] = (self,)
+        self.parts = Parts()
         self._keys: dict[bytes, KeyMaker] = {}
-        self._fetches: dict[bytes, list[Fetch]] = {}
+        self._fetches: dict[bytes, dict[Fetch, None]] = {}
         self._passed: dict[bytes, float] = {}
 
     def __repr__(self) -> str:
@@ -130,7 +137,10 @@ class Cache:
     def under_way(self, key: bytes, asked: "Asked", head: "RequestHead") -> "Fetch | None":
         """A fetch that may answer this request too."""
         limit = self.policy.followers
-        for fetch in self._fetches.get(key, ()):
+        fetches = self._fetches.get(key)
+        if fetches is None:
+            return None
+        for fetch in islice(reversed(fetches), EXAMINED):
             if (not limit or fetch.followers < limit) and fetch.may_answer(asked, head):
                 return fetch
         return None
@@ -149,13 +159,13 @@ class Cache:
 
     def began(self, fetch: "Fetch") -> None:
         """It may be joined."""
-        self._fetches.setdefault(fetch.key, []).append(fetch)
+        self._fetches.setdefault(fetch.key, {})[fetch] = None
 
     def ended(self, fetch: "Fetch") -> None:
         """It may be joined no more; nothing happens where it could not be."""
         fetches = self._fetches.get(fetch.key)
         if fetches is not None and fetch in fetches:
-            fetches.remove(fetch)
+            del fetches[fetch]
             if not fetches:
                 del self._fetches[fetch.key]
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from balancer.cache import status as cache_status
 from balancer.cache.asked import Asked
@@ -22,6 +24,7 @@ from balancer.http.answering import Answering
 from balancer.http.answers import failed
 from balancer.http.arriving import Arriving
 from balancer.http.bulk import Sink
+from balancer.http.delivery import PATIENCE
 from balancer.http.exchange import Exchange
 from balancer.http.fetch import Fetch
 from balancer.http.front import Front
@@ -35,6 +38,8 @@ from balancer.http1.heads import LENGTH, NO_BODY, Fields, Framing, RequestHead
 if TYPE_CHECKING:
     from balancer.http.cache import Cache
 
+log = Logger()
+
 QUESTION = 65536
 """Bytes of the largest content of a QUERY that is a part of its key; a larger one goes past the cache."""
 
@@ -47,7 +52,7 @@ class CachedExchange(Answering):
     :ivar key: what it finds in the store; ``found``: what it found there; ``serial``: the store's before it looked.
     """
 
-    __slots__ = ("_collected", "content", "found", "key", "peer", "plan", "port", "scheme", "serial")
+    __slots__ = ("_collected", "_looking", "content", "found", "key", "peer", "plan", "port", "scheme", "serial")
 
     def __init__(
         self,
@@ -71,7 +76,8 @@ class CachedExchange(Answering):
         self.scheme = scheme
         self.content = b""
         self.found: Sequence[Stored] = ()
-        self._collected: list[bytes] | None = None
+        self._collected: bytearray | None = None
+        self._looking = False
         self.serial: int = cache.store.serial
 
     # -- what is asked ------------------------------------------------------------------------------------------------
@@ -106,23 +112,25 @@ class CachedExchange(Answering):
             self.key = self.cache.keys(self.scheme).key(self.head, body) + self.peer.told(self.head)
             self._look(self.cache.store.get(self.key))
         else:
-            self._collected = [body] if body else []
+            self._collected = bytearray(body)
+            if self.head.expect_continue and self.front.speaks_interim:
+                self.front.send_interim(100, b"Continue", [])  # it is we who read it
 
     def request_body(self, data: bytes) -> None:
         """A part of a QUERY's content."""
         collected = self._collected
         if collected is None:
             return
-        collected.append(data)
-        if sum(map(len, collected)) > QUESTION:
+        collected += data
+        if len(collected) > QUESTION:
             self._collected = None
-            self._pass_by(self.settings.timers.seconds(), False, b"".join(collected), "a large content")
+            self._pass_by(self.settings.timers.seconds(), False, bytes(collected), "a large content")
 
     def request_end(self, trailers: Fields) -> None:
         """It is complete."""
         collected, self._collected = self._collected, None
         if collected is not None:
-            content = b"".join(collected)
+            content = bytes(collected)
             self.record.bytes_in = len(content)
             self._ask_with(True, content, self.settings.timers.seconds())
 
@@ -144,13 +152,27 @@ class CachedExchange(Answering):
     def _look(self, found: object) -> None:
         """Ask the store; it may take its time."""
         if isinstance(found, Deferred):
-            found.addCallback(self._found_later)
+            timer = self.front.timer
+            timer.callback = self._looked_too_long
+            timer.rearm(PATIENCE)
+            self._looking = True
+            found.addCallbacks(self._found_later, self._look_failed)
         else:
             self._decide(cast("Sequence[Stored]", found))
 
     def _found_later(self, found: Sequence[Stored]) -> None:
-        if not self._done:
+        if self._looking and not self._done:
+            self._looking = False
+            self.front.timer.rest()
             self._decide(found)
+
+    def _look_failed(self, failure: Failure) -> None:
+        log.failure("a store of cache '{name}' failed to look something up", failure, name=self.cache.name)
+        self._found_later(())
+
+    def _looked_too_long(self) -> None:
+        self.record.note(f"the store did not answer within {PATIENCE:g} s")
+        self._found_later(())
 
     def _decide(self, found: Sequence[Stored]) -> None:
         cache = self.cache

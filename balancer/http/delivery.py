@@ -17,6 +17,9 @@ from balancer.net.sendfile import FileSender, Sending
 PIECE = 65536
 """Bytes read at one time: what a transport reads and writes at one time as well."""
 
+PATIENCE = 10.0
+"""Seconds a store may take for one answer; then it counts as failed. A disk that hangs hangs for longer."""
+
 TO_THE_END = -1
 """The end of a piece that goes as far as the body, where that is not known yet."""
 
@@ -63,12 +66,13 @@ class Delivery:
     """See the module.
 
     :param pieces: what is sent, in order: literal bytes, and ``(offset, end)`` of the body (:data:`TO_THE_END`).
+    :param patience: seconds for which one read of the source is waited for, by the front's timer.
     :param sender: has the kernel send pieces of files from ``least`` bytes on; ``None`` for nobody.
     """
 
     __slots__ = (
-        "_busy", "_front", "_least", "_offset", "_over", "_paused", "_pieces", "_sender", "_sending", "_sink",
-        "_source", "_taker", "_waiting",
+        "_busy", "_front", "_least", "_offset", "_over", "_patience", "_paused", "_pieces", "_sender", "_sending",
+        "_sink", "_source", "_taker", "_waiting",
     )  # fmt: skip
 
     def __init__(
@@ -79,7 +83,9 @@ class Delivery:
         taker: Taker,
         sender: FileSender | None = None,
         least: int = 0,
+        patience: float = PATIENCE,
     ) -> None:
+        self._patience = patience
         self._sender = sender if least else None
         self._least = least
         self._sending: Sending | None = None
@@ -173,6 +179,9 @@ class Delivery:
         data = self._source.read(self._offset, size)
         if isinstance(data, Deferred):
             self._waiting = True
+            timer = self._front.timer
+            timer.callback = self._too_slow
+            timer.rearm(self._patience)
             data.addCallbacks(self._came, self._failed)
             return not self._waiting
         assert isinstance(data, bytes)
@@ -192,10 +201,15 @@ class Delivery:
         self._front.send_body(data)
         self._front.flush()
 
+    def _too_slow(self) -> None:
+        if self._waiting:
+            self._fail(f"the store did not answer within {self._patience:g} s")
+
     def _came(self, data: bytes) -> None:
         self._waiting = False
         if self._over:
             return
+        self._front.timer.rest()
         if not data:
             self._fail("the body ends before its end")
             return
@@ -206,6 +220,8 @@ class Delivery:
 
     def _failed(self, failure: Failure) -> None:
         self._waiting = False
+        if not self._over:
+            self._front.timer.rest()
         self._fail(failure.getErrorMessage())
 
     def _fail(self, reason: str) -> None:

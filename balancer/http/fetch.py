@@ -10,7 +10,9 @@ anything to a client itself (:mod:`balancer.http.cached` does).
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
+from twisted.python.failure import Failure
 
 from balancer.cache.asked import Asked
 from balancer.cache.lines import names_in
@@ -48,6 +50,10 @@ ERRORS = frozenset({500, 502, 503, 504})
 
 
 _CLIENTS_WISHES = frozenset({b"cache-control", b"pragma"})
+
+
+def nothing_found(failure: Failure) -> None:
+    """A store that fails to look something up has counted and told it; then there is nothing to be done about it."""
 
 
 class Fetch(CompleteFront):
@@ -186,9 +192,11 @@ class Fetch(CompleteFront):
         judgement = judge(
             self._asked, self._head, response, fields, cache.policy, asked_at=self._sent, now=now, serial=self._serial
         )
+        if judgement.stored is not None and self._settings.forwarding.varies_by_client(response.get_all(b"vary")):
+            judgement = Judgement(None, "varies by the client")
         if judgement.stored is None:
             cache.counters.count(f"not stored: {judgement.reason}")
-            if decision.stored is not None and status < 500:
+            if decision.stored is not None and _says_what_is_there(status):
                 cache.store.drop(self.key, decision.stored)  # the origin has something else there by now
         return judgement
 
@@ -222,8 +230,9 @@ class Fetch(CompleteFront):
         self._state = SPREADING
         self._stored = stored
         self._arriving = arriving = Arriving(
-            writer, cache.policy.max_object, self._settings.buffer, exchange.pause_response, exchange.resume_response
-        )
+            writer, cache.policy.max_object, self._settings.buffer, exchange.pause_response, exchange.resume_response,
+            self._settings.timers,
+        )  # fmt: skip
         if size >= 0:
             self._stored = stored = stored.with_body(Coming(size))
         self._mark(stored)
@@ -249,9 +258,16 @@ class Fetch(CompleteFront):
 
     def _make_room(self, stored: Stored) -> None:
         """Of too many variants the oldest leave."""
+        if stored.nominated:
+            found = self._cache.store.get(self.key)  # anew: others may have come meanwhile
+            if isinstance(found, Deferred):
+                found.addCallbacks(self._drop_surplus, nothing_found)
+            else:
+                self._drop_surplus(found)
+
+    def _drop_surplus(self, found: Sequence[Stored]) -> None:
         cache = self._cache
-        others = [variant for variant in self._found if variant.nominated != stored.nominated]
-        for variant in others[max(cache.policy.max_variants - 1, 0) :]:
+        for variant in list(found)[cache.policy.max_variants :]:
             cache.store.drop(self.key, variant)
 
     # -- a response for one --------------------------------------------------------------------------------------------
@@ -262,8 +278,8 @@ class Fetch(CompleteFront):
         cache.ended(self)
         self._shared = False
         if judgement.stored is not None:
-            self._part = Part(judgement.stored)
-        elif not self._ranged and not self._spoiled:
+            self._part = Part(judgement.stored, cache.parts)
+        elif not (self._ranged or self._spoiled or self._asked.authorized) and _says_what_is_there(self.answered):
             cache.pass_by(self.key, self._settings.timers.seconds(), cache.policy.uncacheable)
         self._state = THROUGH
         waiting, self._waiting = self._waiting, []
@@ -294,6 +310,7 @@ class Fetch(CompleteFront):
             self._give_up_if_useless()
         elif state == THROUGH and self._through is not None:
             if self._part is not None and not self._part.add(data):
+                self._part.close()
                 self._part = None
             self._through.passing(data)
         elif state == OURS:
@@ -403,7 +420,12 @@ class Fetch(CompleteFront):
             arriving.close()
         self._exchange.client_left(termination, reason)
 
+    def _close(self) -> None:
+        self._cache.ended(self)
+
     def _over(self) -> None:
+        if self._part is not None:
+            self._part.close()  # what it holds is counted no more; whoever has it may still use it
         self._state = OVER
         self._cache.ended(self)
 
@@ -432,6 +454,11 @@ def _withheld(stored: Stored, fields: Fields) -> bytes:
     """Lines that are not stored, and are for the client who asked."""
     kept = names_in(stored.lines)
     return field_lines([field for field in fields if (name := field[0].lower()) not in kept and name not in NOT_KEPT])
+
+
+def _says_what_is_there(status: int) -> bool:
+    """Whether such a response is about the resource, not about one client or one moment."""
+    return status < 400 or status in (404, 410)
 
 
 def _with(head: RequestHead, fields: Fields) -> RequestHead:

@@ -92,6 +92,10 @@ class Gathering:
         """He reads again."""
         raise NotImplementedError
 
+    def _close(self) -> None:
+        """Nobody joins it any more."""
+        raise NotImplementedError
+
     def _give_up(self, termination: Termination, reason: str) -> None:
         """Nobody wants it any more: the fetch does."""
         raise NotImplementedError
@@ -184,10 +188,15 @@ class Gathering:
         cache, stored = self._cache, self._decision.fallback
         if stored is None:
             return False
+        self._close()  # a client that has its answer may ask for the same at once
         left: list[CachedExchange] = []
         waiting, self._waiting = self._waiting, []
         for follower in waiting:
+            if follower.over:
+                continue
             if usable_on_error(follower.asked, stored, now, cache.policy) and self._fits(follower, stored):
+                if follower is self._leader:
+                    self._leader = None
                 follower.rescued(stored, self, why)
             else:
                 left.append(follower)

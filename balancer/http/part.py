@@ -12,17 +12,35 @@ from balancer.cache.stored import Stored
 LARGEST = 8 * 2**20
 """Bytes of the largest part that is kept: segments of videos have less."""
 
+TOGETHER = 32 * 2**20
+"""Bytes of all parts that are on their way through one cache; what would be more is not kept."""
+
+
+class Parts:
+    """The parts on their way through one cache.
+
+    :ivar held: their bytes.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = 0
+
 
 class Part:
     """See the module.
 
     :param stored: the part, but for its body.
+    :param others: those on their way through the same cache.
     """
 
-    __slots__ = ("_pieces", "_size", "_stored")
+    __slots__ = ("_counted", "_others", "_pieces", "_size", "_stored")
 
-    def __init__(self, stored: Stored) -> None:
+    def __init__(self, stored: Stored, others: Parts) -> None:
         self._stored = stored
+        self._others = others
+        self._counted = 0
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -32,11 +50,18 @@ class Part:
     def add(self, data: bytes) -> bool:
         """More of it came; ``False`` where it is too large to be kept."""
         self._size += len(data)
-        if self._size > LARGEST:
+        if self._size > LARGEST or self._others.held + len(data) > TOGETHER:
             self._pieces.clear()
             return False
         self._pieces.append(data)
+        self._counted += len(data)
+        self._others.held += len(data)
         return True
+
+    def close(self) -> None:
+        """It is under way no more; calling it twice does nothing more."""
+        self._others.held -= self._counted
+        self._counted = 0
 
     def combined(self, found: Sequence[Stored]) -> Stored | None:
         """It came whole: what there is of its representation by now; ``None`` where something better is stored, or it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from balancer.cache.asked import Asked
 from balancer.core.forwarded import Peer
-from balancer.core.headers import HOP_COUNTED, hops_left, may_upgrade
+from balancer.core.headers import HOP_COUNTED, ORDINARY_OPTIONS, hops_left, may_upgrade
 from balancer.core.routing import Route
 from balancer.errors import RequestRefused
 from balancer.http.messages import client_fields, client_framing
@@ -90,6 +90,10 @@ class Plan:
         """What this very request, which came by this scheme, says about caching."""
         self.key = cache.keys(scheme).key(head)
         self.asked = asked = Asked(head, cache.policy)
+        if head.connection - ORDINARY_OPTIONS:
+            # The origin does not see these fields, so by them its answer is no other request's.
+            asked.bypass = asked.bypass or "Connection names fields"
+            asked.cacheable = asked.plain = asked.may_store = False
         return asked
 
     def again(self, head: RequestHead) -> "Plan":

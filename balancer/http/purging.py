@@ -11,6 +11,8 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from balancer.cache.policy import PurgePolicy
 from balancer.core.termination import Termination
@@ -19,6 +21,8 @@ from balancer.http1.serialize import reason as phrase
 
 if TYPE_CHECKING:
     from balancer.http.cached import CachedExchange
+
+log = Logger()
 
 WIDER = frozenset({b"prefix", b"host", b"all"})
 TAGS = 1000
@@ -83,9 +87,15 @@ def _host(exchange: "CachedExchange") -> bytes:
 
 def _answer_count(exchange: "CachedExchange", count: "int | Deferred[int]") -> None:
     if isinstance(count, Deferred):
-        count.addCallback(lambda number: _answer_later(exchange, number))
+        count.addCallbacks(lambda number: _answer_later(exchange, number), lambda failure: _failed(exchange, failure))
     else:
         _answer(exchange, 200, {"purged": count})
+
+
+def _failed(exchange: "CachedExchange", failure: Failure) -> None:
+    log.failure("cache '{name}' cannot be purged", failure, name=exchange.cache.name)
+    if not exchange.over:
+        _answer(exchange, 500, {"error": "the store failed; the log has why"})
 
 
 def _answer_later(exchange: "CachedExchange", number: int) -> None:

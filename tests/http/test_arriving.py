@@ -3,11 +3,13 @@
 from random import Random
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.stored import Stored
 from balancer.http.arriving import Arriving
 from balancer.http.delivery import TO_THE_END, Delivery
+from balancer.net.timers import TimerWheel
 from balancer.testing.caching import PlainStore
 
 BUFFER = 1000
@@ -65,7 +67,7 @@ class ArrivingTests(SynchronousTestCase):
         body = chance.randbytes(5000)
         store = PlainStore()
         writer = store.begin(b"key", Stored(200, b"OK", b"", 0.0, 0.0, 60.0), -1, lambda: None) if stored else None
-        arriving = Arriving(writer, most, BUFFER, self.pause, self.resume)
+        arriving = Arriving(writer, most, BUFFER, self.pause, self.resume, TimerWheel(Clock()))
         clients: list[Client] = []
 
         def join() -> None:
@@ -141,7 +143,7 @@ class ArrivingTests(SynchronousTestCase):
         """When all have left, and the last of them lagged behind, nothing is read any more, though more is stored."""
         store = PlainStore()
         writer = store.begin(b"key", Stored(200, b"OK", b"", 0.0, 0.0, 60.0), -1, lambda: None)
-        arriving = Arriving(writer, 10**6, BUFFER, self.pause, self.resume)
+        arriving = Arriving(writer, 10**6, BUFFER, self.pause, self.resume, TimerWheel(Clock()))
         client: Any = Client()
         client.delivery = Delivery(client, arriving, [(0, TO_THE_END)], client)
         arriving.join(client.delivery)

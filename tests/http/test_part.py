@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.stored import Stored
-from balancer.http.part import LARGEST, Part
+from balancer.http.part import LARGEST, Part, Parts
 
 
 def a_part(first: int, end: int, body: bytes = b"") -> Stored:
@@ -16,7 +16,7 @@ class PartTests(SynchronousTestCase):
 
     def kept(self, stored: Stored, *pieces: bytes) -> Part:
         """One that came in these pieces."""
-        part = Part(stored)
+        part = Part(stored, Parts())
         for piece in pieces:
             self.assertTrue(part.add(piece))
         return part
@@ -40,6 +40,6 @@ class PartTests(SynchronousTestCase):
 
     def test_too_large(self) -> None:
         """One that is too large is not kept."""
-        part = Part(a_part(0, 4))
+        part = Part(a_part(0, 4), Parts())
         self.assertTrue(part.add(bytes(LARGEST)))
         self.assertFalse(part.add(b"x"))

@@ -334,7 +334,11 @@ class Fetch(CompleteFront):
         """A part of the body."""
         state = self._state
         if state == SPREADING and self._arriving is not None:
+            storing = self._arriving.storing
             self._arriving.add(data)
+            if storing and not self._arriving.storing:  # it is too large: its like is for one client each
+                cache = self._cache
+                cache.pass_by(self.key, self._settings.timers.seconds(), cache.policy.uncacheable)
             self._give_up_if_useless()
         elif state == THROUGH and self._through is not None:
             if self._part is not None and not self._part.add(data):

@@ -192,7 +192,7 @@ class Version:
         return self.initial_age + max(0.0, now - self.last.arrived)
 
     def lifetime(self, policy: CachePolicy) -> float:
-        return Directed(self.said, policy).lifetime(self.last.date)
+        return Directed(self.said, policy).lifetime(self.last.date, self.initial_age)
 
     def fresh(self, now: float, policy: CachePolicy) -> bool:
         """Section 4.2."""

@@ -63,7 +63,11 @@ class History:
                 self._headed(got, said)
             fields = said.fields(content=ask.method != "HEAD")
             withheld = Directed(said, self.policy).named("no-cache", "private")
-            self._versions.append(Version(got, got, said, fields, withheld, [ask]))
+            new = Version(got, got, said, fields, withheld, [ask])
+            if said.part:
+                parts = [v for v in self._relatives(new) if v.said.part and not v.superseded]
+                self._versions += [part.joined(new) for part in parts]
+            self._versions.append(new)
         return got
 
     def purged(self, kind: str, what: str = "", *, soft: bool = False) -> None:

@@ -21,6 +21,9 @@ from balancer.plugins import named
 
 log = Logger()
 
+AGAIN = 2.0
+"""Seconds after which a store that could not start is tried again: a restart's old process drains for longer."""
+
 
 class Caches:
     """See the module.
@@ -75,13 +78,27 @@ class Caches:
         for store in reversed(replaced):  # one that is over another was made after it
             await maybeDeferred(store.stop)
         for store in new:
-            maybeDeferred(store.start).addErrback(self._not_started, store)
+            self._start(store, "")
 
-    def _not_started(self, failure: Failure, store: ICacheStore) -> None:
-        if failure.check(StoreError):
-            log.error("{problem}; nothing is kept there", problem=failure.getErrorMessage())
-        else:
+    def _start(self, store: ICacheStore, problem: str) -> None:
+        """Start a store; one that cannot, because another process has its directory yet, say, is tried again.
+
+        :param problem: why it could not the last time.
+        """
+        if store in self.stores.values():
+            started = maybeDeferred(store.start)
+            if problem:
+                started.addCallback(lambda _: log.info("{store!r} starts at last", store=store))
+            started.addErrback(self._not_started, store, problem)
+
+    def _not_started(self, failure: Failure, store: ICacheStore, before: str) -> None:
+        problem = failure.getErrorMessage()
+        if not failure.check(StoreError):
             log.failure("{store!r} does not start: nothing is kept in it", failure, store=store)
+            return
+        if problem != before:
+            log.error("{problem}; nothing is kept there until that is so", problem=problem)
+        self._reactor.callLater(AGAIN, self._start, store, problem)
 
     async def stop(self) -> None:
         """Close every store, with what is worth keeping kept."""

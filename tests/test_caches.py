@@ -28,12 +28,14 @@ class Faulty:
     """A plugin whose stores note that they were stopped, and can be told to fail.
 
     :ivar stopped: those that were.
+    :ivar tried: starts.
     """
 
     def __init__(self, starts: bool = True, stops: bool = True) -> None:
         self.starts = starts
         self.stops = stops
         self.stopped: list[Any] = []
+        self.tried = 0
 
     def __call__(self, _interface: object, _name: str) -> "Faulty":
         """In place of :func:`balancer.plugins.named`."""
@@ -56,6 +58,7 @@ class FaultyStore:
 
     def start(self) -> "Deferred[None]":
         """Or fail."""
+        self.plugin.tried += 1
         return succeed(None) if self.plugin.starts else fail(StoreError("no such place"))
 
     def stop(self) -> None:
@@ -148,6 +151,24 @@ class CachesTests(SynchronousTestCase):
         self.configure(TWO)
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertEqual(sorted(self.caches.caches), ["images", "pages"])
+
+    def test_a_store_that_starts_later(self) -> None:
+        """It is tried again until it can, and no more once it has left."""
+        plugin = Faulty(starts=False)
+        self.patch(caches, "named", plugin)
+        clock = Clock()
+        self.caches = Caches(clock, Random(1), lambda: 0.0)
+        self.configure(Configuration(cache={"pages": CachePolicy()}))
+        clock.pump([caches.AGAIN] * 3)
+        self.assertEqual(plugin.tried, 4)
+        plugin.starts = True
+        clock.pump([caches.AGAIN] * 3)
+        self.assertEqual(plugin.tried, 5)
+        plugin.starts = False
+        self.configure(Configuration(cache={"pages": CachePolicy(store="large")}, store=TWO.store))
+        self.configure(Configuration())
+        clock.pump([caches.AGAIN] * 3)
+        self.assertEqual((plugin.tried, clock.getDelayedCalls()), (6, []))
 
     def test_stopped(self) -> None:
         """Every store is stopped, whatever one of them does."""

@@ -23,6 +23,9 @@ ORIGINS_CONDITIONS: Final = (b"if-match", b"if-unmodified-since")
 """Those that the origin server alone may evaluate: a request that has one goes past the cache."""
 
 
+LONGEST_FIT: Final = 512
+"""Bytes of nominated fields that are remembered so; longer ones are compared each time."""
+
 MAX_FITS: Final = 64
 """Forms of nominated fields that one request's answers are remembered for: two full sets of variants."""
 
@@ -86,6 +89,8 @@ class Asked:
         """
         if not nominated:
             return True
+        if len(nominated) > LONGEST_FIT:
+            return matches(nominated, request)
         found = self._fits.get(nominated)
         if found is None:
             if len(self._fits) >= MAX_FITS:
@@ -114,12 +119,17 @@ def _bypass(request: Request, policy: BypassPolicy) -> str:
     if policy.cookies:
         cookies = NamePatterns(policy.cookies)
         if any(cookies.match(name) for name, _ in cookie_pairs(request)):
-            return "cookie"
+            return f"cookie {_first(cookies, [name for name, _ in cookie_pairs(request)])}"
     if policy.query and request.query is not None:
         arguments = NamePatterns(policy.query)
         if any(arguments.match(argument_name(part)) for part in request.query.split(b"&")):
-            return "query"
+            return f"query {_first(arguments, [argument_name(part) for part in request.query.split(b'&')])}"
     return ""
+
+
+def _first(patterns: NamePatterns, names: list[bytes]) -> str:
+    """The name that was met, as far as it is worth telling."""
+    return next((name for name in names if patterns.match(name)), b"")[:64].decode("latin-1")
 
 
 def _holds(wanted: HeaderCondition, values: list[bytes]) -> bool:

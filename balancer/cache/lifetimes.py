@@ -48,22 +48,31 @@ def may_guess(status: int, control: ResponseControl) -> bool:
     return control.public or status in HEURISTIC_STATUSES
 
 
-def guessed_lifetime(response: Response, policy: CachePolicy, now: float) -> float:
-    """A lifetime for a response that says nothing of it, in seconds."""
+def guessed_lifetime(response: Response, policy: CachePolicy, now: float, age: float = 0.0) -> float:
+    """A lifetime for a response that says nothing of it, in seconds.
+
+    :param age: its age when it arrives, from when on ``default_ttl`` counts.
+    """
     value = response.get(b"last-modified")
     modified = None if value is None else http_date(value, now)
     if modified is None or not policy.heuristic:
-        return policy.default_ttl
+        return age + policy.default_ttl if policy.default_ttl else 0.0
     date = min(valid_dates(response.get_all(b"date"), now), default=now)
     return min(policy.heuristic_max, policy.heuristic * max(0.0, date - modified))
 
 
-def overridden(lifetime: float, status: int, explicit: bool, control: ResponseControl, policy: CachePolicy) -> float:
-    """The lifetime as the operator will have it."""
+def overridden(
+    lifetime: float, status: int, explicit: bool, control: ResponseControl, policy: CachePolicy, age: float = 0.0
+) -> float:
+    """The lifetime as the operator will have it.
+
+    :param age: its age when it arrives: the operator's seconds count from then on, whatever an origin's clock says.
+    """
     if policy.ttl is not None and (explicit or takes_ttl(status, control)):
-        lifetime = policy.ttl
-    lifetime = max(lifetime, policy.min_ttl)
-    return min(lifetime, policy.max_ttl) if policy.max_ttl else lifetime
+        lifetime = age + policy.ttl
+    if policy.min_ttl:
+        lifetime = max(lifetime, age + policy.min_ttl)
+    return min(lifetime, age + policy.max_ttl) if policy.max_ttl else lifetime
 
 
 def takes_ttl(status: int, control: ResponseControl) -> bool:

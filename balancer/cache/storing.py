@@ -188,8 +188,9 @@ def _keep_time(
     now: float,
 ) -> None:
     """Work out lifetime, windows and flags."""
-    said = guessed_lifetime(response, policy, now) if explicit is None else explicit
-    stored.lifetime = overridden(said, stored.status, explicit is not None, control, policy)
+    age = stored.age
+    said = guessed_lifetime(response, policy, now, age) if explicit is None else explicit
+    stored.lifetime = overridden(said, stored.status, explicit is not None, control, policy, age)
     flags = IMMUTABLE if control.immutable else 0
     if policy.ttl is not None or stored.lifetime > said:
         flags |= OVERRIDDEN

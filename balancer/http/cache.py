@@ -141,7 +141,7 @@ class Cache:
         if fetches is None:
             return None
         for fetch in islice(reversed(fetches), EXAMINED):
-            if (not limit or fetch.followers < limit) and fetch.may_answer(asked, head):
+            if (not limit or fetch.followers <= limit) and fetch.may_answer(asked, head):
                 return fetch
         return None
 

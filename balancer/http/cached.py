@@ -267,8 +267,10 @@ class CachedExchange(Answering):
             self._adopt(fetch.record)
             word = self._word(stored)
             stored = _owned(stored, fetch)
-        status = self.forwarded(stored.status, fetch.keeping, joined)
-        self._deliver(stored, word, status, arriving, joined or fetch.aged)
+        why = "" if fetch.keeping else "not kept by the store"
+        if why and not joined:
+            self.record.cache_detail = why
+        self._deliver(stored, word, self.forwarded(stored.status, not why, joined, why), arriving, joined or fetch.aged)
 
     def through(self, response: tuple[int, bytes, Fields], framing: Framing, last: bool, why: str) -> None:
         """The fetch's response is for this request alone."""
@@ -318,8 +320,14 @@ class CachedExchange(Answering):
         mine.status = status
         head_only = self.head.method == b"HEAD"
         mine.bytes_out = 0 if head_only else len(body)
+        decision = self.decision
+        if decision is not None:
+            mine.cache_detail = decision.detail or decision.reason
         self._log(record.termination or Termination.INTERNAL, record.reason)
         self._done = True
+        said = self.forwarded(0, False, False)
+        if said:
+            fields = [*fields, (b"Cache-Status", said)]
         framing = NO_BODY if head_only else Framing(LENGTH, len(body))
         self.front.send_head(status, reason, fields, framing, False)
         if body and not head_only:

@@ -8,7 +8,7 @@ anything to a client itself (:mod:`balancer.http.cached` does).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
@@ -32,8 +32,9 @@ from balancer.http.complete_front import CompleteFront
 from balancer.http.exchange import Exchange
 from balancer.http.gathering import AGAIN, FRESH, IGNORED, OURS, OVER, SPREADING, STARTED, THROUGH
 from balancer.http.messages import new_record
-from balancer.http.part import Part
+from balancer.http.part import COMBINED, Part
 from balancer.http.plans import Reply
+from balancer.http.reading import read_whole
 from balancer.http.sources import Coming
 from balancer.http1.framing import request_fields
 from balancer.http1.heads import CHUNKED, Fields, Framing, RequestHead
@@ -207,6 +208,8 @@ class Fetch(CompleteFront):
             self._asked, self._head, self._found, response, response.fields, cache.policy,
             asked_at=self._sent, now=now, serial=self._serial,
         )  # fmt: skip
+        if new is None and self._asked.authorized and self._confirmed_for_one(response, now):
+            return
         about = identified(self._head, self._found, response, now)
         for outdated in about if new is None else about[1:]:  # it is not what the origin says any more
             cache.store.drop(self.key, outdated)
@@ -220,6 +223,20 @@ class Fetch(CompleteFront):
         cache.counters.count("revalidated")
         if not self._spoiled:
             self._keep(new)
+
+    def _confirmed_for_one(self, response: PlainResponse, now: float) -> bool:
+        """What a 304 to Authorization confirms may be sent to that client, though nothing of it may be stored; it says
+        nothing against what is stored."""
+        anonymous = Asked(_with(self._head, without(self._head.fields, (b"authorization",))), self._cache.policy)
+        own = freshened(
+            anonymous, self._head, self._found, response, response.fields, self._cache.policy,
+            asked_at=self._sent, now=now, serial=self._serial,
+        )  # fmt: skip
+        if own is None or not covers(own, self._head):
+            return False
+        self._state = FRESH
+        self._stored = own
+        return True
 
     # -- a response for everybody -------------------------------------------------------------------------------------
 
@@ -292,7 +309,22 @@ class Fetch(CompleteFront):
 
     def _keep_part(self, part: Part) -> None:
         """A partial response is complete: keep it, together with what is there."""
-        whole = part.combined(self._found)
+        other = part.other(self._found)
+        if other is None or isinstance(other.body, bytes):
+            self._keep_combined(part.combined(other, b"" if other is None else cast(bytes, other.body)))
+        elif other.size > COMBINED:
+            self._keep_combined(part.combined(None, b"") if other.parts is not None else None)
+        else:
+            read_whole(other.body).addCallbacks(
+                lambda body: self._keep_combined(part.combined(other, body)), self._keep_alone, errbackArgs=(part,)
+            )
+
+    def _keep_alone(self, failure: Failure, part: Part) -> None:
+        """What it belongs to cannot be read."""
+        failure.trap(StoreError)
+        self._keep_combined(part.combined(None, b""))
+
+    def _keep_combined(self, whole: Stored | None) -> None:
         if whole is not None and whole.size <= self._cache.policy.max_object:
             self._keep(whole)
 
@@ -302,7 +334,11 @@ class Fetch(CompleteFront):
         """A part of the body."""
         state = self._state
         if state == SPREADING and self._arriving is not None:
+            storing = self._arriving.storing
             self._arriving.add(data)
+            if storing and not self._arriving.storing:  # it is too large: its like is for one client each
+                cache = self._cache
+                cache.pass_by(self.key, self._settings.timers.seconds(), cache.policy.uncacheable)
             self._give_up_if_useless()
         elif state == THROUGH and self._through is not None:
             if self._part is not None and not self._part.add(data):

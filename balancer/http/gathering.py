@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from balancer.cache.asked import Asked
 from balancer.cache.partial import covers
+from balancer.cache.ranges import SUFFIX, wanted
 from balancer.cache.reuse import HIT, STALE, Decision, decide, usable_on_error
 from balancer.cache.stored import Stored
 from balancer.cache.vary import nominate
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
 STARTED, SPREADING, THROUGH, FRESH, AGAIN, IGNORED, OURS, OVER = range(8)
 """Where a fetch stands: no final head came; the response is stored, or goes to several; it goes to the one who asked;
 it was a 304 to what is stored; a 304 to nothing; nobody wants it; it is our own answer to a failure; over."""
+AHEAD = 2**20
+"""Bytes beyond what has arrived of a response, at which a range may begin that waits for them."""
+
 NAMES = ("started", "spreading", "through", "fresh", "again", "ignored", "ours", "over")
+
+
+def _far_ahead(head: RequestHead, size: int) -> bool:
+    """Whether a range begins far beyond the bytes that have arrived."""
+    return any(first == SUFFIX or first > size + AHEAD for first, _ in wanted(head) or ())
 
 
 class Gathering:
@@ -119,7 +128,11 @@ class Gathering:
         if self._state == STARTED:
             return self._nominated(head) == self._guess
         arriving = self._arriving
-        return self._state == SPREADING and arriving is not None and arriving.whole and self._usable(asked, head)
+        if self._state != SPREADING or arriving is None or not arriving.whole:
+            return False
+        if asked.ranged and _far_ahead(head, arriving.size):
+            return False  # who seeks would wait for all before it
+        return self._usable(asked, head)
 
     def join(self, follower: "CachedExchange") -> None:
         """One more."""

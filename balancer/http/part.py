@@ -12,6 +12,9 @@ from balancer.cache.stored import Stored
 LARGEST = 8 * 2**20
 """Bytes of the largest part that is kept: segments of videos have less."""
 
+COMBINED = 16 * 2**20
+"""Bytes of what parts of one representation are combined to at most: more would be copied for each that comes."""
+
 TOGETHER = 32 * 2**20
 """Bytes of all parts that are on their way through one cache; what would be more is not kept."""
 
@@ -63,20 +66,30 @@ class Part:
         self._others.held -= self._counted
         self._counted = 0
 
-    def combined(self, found: Sequence[Stored]) -> Stored | None:
+    def other(self, found: Sequence[Stored]) -> Stored | None:
+        """The stored response that it may belong to, of the same variant.
+
+        :param found: what is stored under its key.
+        """
+        return next((variant for variant in found if variant.nominated == self._stored.nominated), None)
+
+    def combined(self, other: Stored | None, other_body: bytes) -> Stored | None:
         """It came whole: what there is of its representation by now; ``None`` where something better is stored, or it
         has not the bytes that its Content-Range says.
 
-        :param found: what is stored under its key.
+        :param other: what it may belong to, if anything.
         """
         part, body = self._stored, b"".join(self._pieces)
         if not complete(part, body):
             return None
-        for variant in found:
-            if isinstance(variant.body, bytes) and variant.nominated == part.nominated:
-                both = combined(variant, variant.body, part, body)
-                if both is not None:
-                    return both[0].with_body(both[1])
-                if variant.parts is None:
-                    return None  # a whole one of another version, which says more than a part
+        if other is not None:
+            both = combined(other, other_body, part, body)
+            if both is not None:
+                return both[0].with_body(both[1])
+            if other.parts is None:
+                return None  # a whole one of another version, which says more than a part
+        if part.parts == ((0, part.total),):
+            both = combined(part, body, part, body)  # it is the whole
+            if both is not None:
+                return both[0].with_body(both[1])
         return part.with_body(body)

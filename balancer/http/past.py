@@ -53,7 +53,7 @@ def _seen(cached: "CachedExchange", why: str, asked_at: float, status: int, reas
     if cached.decision is not None:
         if head.method == b"HEAD":
             _freshen(cached, PlainResponse(status, fields, reason), asked_at)
-        return cached.forwarded(status, False, False)
+        return cached.forwarded(status, False, False, "" if cached.asked.may_store else "no-store of the request")
     if not cache.label:
         return b""
     if why == "method":

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 log = Logger()
 
 WIDER = frozenset({b"prefix", b"host", b"all"})
+DETAIL = 256
+"""Bytes of what was purged that are logged."""
+
 TAGS = 1000
 """Tags of one request at most."""
 
@@ -48,6 +51,8 @@ def purge(exchange: "CachedExchange", policy: PurgePolicy) -> None:
         _answer(exchange, 400, {"error": "this is no purge", "allowed": allowed})
         return
     soft = b"soft" in words
+    told = b"tags " + b", ".join(tags) if tags else b"".join(wider) or b"url"
+    exchange.record.cache_detail = (told[:DETAIL].decode("latin-1") + ", soft" * soft).strip()
     if tags:
         cache.purge_tags(*tags, soft=soft)
     elif b"all" in wider:

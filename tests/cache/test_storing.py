@@ -238,8 +238,8 @@ class KeptTests(JudgeCase):
             self.assertEqual(self.stored(control(value), MODIFIED).flags, flags, value)
         self.assertEqual(self.stored(ETAG).flags, HEURISTIC)
         self.assertEqual(self.stored(FRESH, ttl=5.0).flags, OVERRIDDEN)
-        self.assertEqual(self.stored(FRESH, min_ttl=61.0).flags, OVERRIDDEN)
-        self.assertEqual(self.stored(FRESH, min_ttl=60.0).flags, 0)
+        self.assertEqual(self.stored(FRESH, min_ttl=62.0).flags, OVERRIDDEN)
+        self.assertEqual(self.stored(FRESH, min_ttl=50.0).flags, 0)
 
     def test_windows(self) -> None:
         """How long it may be sent stale is its own word, else the settings'; never against its word (RFC 5861)."""

@@ -78,11 +78,12 @@ class Directed:
         names = ("no-cache", "must-revalidate", "proxy-revalidate", "s-maxage")
         return next((name for name in names if (self.whole if name == "no-cache" else self.has)(name)), "")
 
-    def lifetime(self, date: float) -> float:
-        """The longest freshness lifetime that is permitted (sections 4.2.1 and 4.2.2, and the operator's settings)."""
+    def lifetime(self, date: float, age: float) -> float:
+        """The longest freshness lifetime that is permitted (sections 4.2.1 and 4.2.2, and the operator's settings, which
+        count from the arrival, when it has this age)."""
         policy = self._policy
         if policy.ttl is not None:
-            lifetime = policy.ttl
+            lifetime = age + policy.ttl
         elif (shared := self.seconds("s-maxage")) is not None:
             lifetime = shared
         elif (private := self.seconds("max-age")) is not None:
@@ -92,11 +93,12 @@ class Directed:
             lifetime = max(0.0, first - date) if isinstance(first, int) else 0.0
         elif self._said.status in HEURISTIC or self.has("public"):
             since = 0.0 if self._said.modified is None else max(0.0, date - self._said.modified)
-            lifetime = max(policy.default_ttl, min(policy.heuristic * since, policy.heuristic_max))
+            lifetime = max(age + policy.default_ttl, min(policy.heuristic * since, policy.heuristic_max))
         else:
             lifetime = 0.0
-        lifetime = max(lifetime, policy.min_ttl)
-        return min(lifetime, policy.max_ttl) if policy.max_ttl else lifetime
+        if policy.min_ttl:
+            lifetime = max(lifetime, age + policy.min_ttl)
+        return min(lifetime, age + policy.max_ttl) if policy.max_ttl else lifetime
 
 
 def age_told(said: Said) -> float:

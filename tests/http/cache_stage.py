@@ -13,7 +13,8 @@ from balancer.cache.policy import CachePolicy
 from balancer.cache.stored import Fields
 from balancer.stores.disk import DISK, DiskSettings
 from balancer.stores.memory import MemoryStore
-from balancer.stores.settings import MemorySettings
+from balancer.stores.settings import MemorySettings, TieredSettings, UpperSettings
+from balancer.stores.tiered import TIERED
 from balancer.testing.caching import CacheBench
 from balancer.testing.http import Party
 from balancer.testing.threads import ThreadlessClock
@@ -114,12 +115,14 @@ class HttpStage:
     """One listener with one cache.
 
     :param path: a directory for a store on a disk; ``""`` for one in memory.
+    :param tiered: the disk is under a memory.
     :ivar holding: the origin does not answer until :meth:`release`.
     :ivar halves: it sends the second half of a body only after everybody has heard of the first.
     """
 
-    def __init__(self, policy: CachePolicy, path: str = "") -> None:
+    def __init__(self, policy: CachePolicy, path: str = "", *, tiered: bool = False) -> None:
         self._policy = policy
+        self._tiered = tiered
         self._path = path
         self._chance = Chance()
         self.origin = Origin()
@@ -182,41 +185,53 @@ class HttpStage:
         self.history.purged(kind, what, soft=soft)
         self.events.append(f"purge {kind} {what} soft={soft}")
 
-    def restart(self) -> None:
-        """Everything ends, and begins anew with what is on the disk. In memory nothing would be left."""
+    def restart(self, *, killed: bool = False) -> None:
+        """Everything ends, and begins anew with what is on the disk. In memory nothing would be left.
+
+        :param killed: at once: what waits for a thread is never done.
+        """
         if not self._path:
             return
-        self.events.append("restart")
+        self.events.append("killed" if killed else "restart")
         for client in self._clients:
             if client.sent is None or client.sent.partial:
                 client.sent = Sent(client.ask, 0, [], b"", self.now)
         self._waiting.clear()
-        self.close()
+        if killed:
+            self._stores[0]._directory.close()  # the kernel gives the lock back, and nothing else happens
+        else:
+            self.close()
         self._open(self.now)
 
     def close(self) -> None:
         """End the store."""
-        ended = self._store.stop()
-        while self._threads.waiting:
-            self._threads.advance(0)
-        assert ended is None or ended.called
+        for store in reversed(self._stores):
+            ended = store.stop()
+            while self._threads.waiting:
+                self._threads.advance(0)
+            assert ended is None or ended.called
 
     def _open(self, now: float) -> None:
         self._threads = ThreadlessClock()
         if self._path:
             settings = DiskSettings(path=self._path, size=8 << 20, max_object=1 << 20)
-            self._store: Any = DISK.store(settings, self._threads, lambda name: None)
-            self._store.start()
+            disk: Any = DISK.store(settings, self._threads, lambda name: None)
+            self._stores: list[Any] = [disk]
+            if self._tiered:
+                above = TieredSettings(over="disk", memory=UpperSettings(size=2**20))
+                self._stores.append(TIERED.store(above, self._threads, lambda name: disk))
         else:
-            self._store = MemoryStore(MemorySettings(size=2**20), self._threads)
-        self.bench = TurnedBench(self._policy, self._store, self._threads)
+            self._stores = [MemoryStore(MemorySettings(size=2**20), self._threads)]
+        for store in self._stores:
+            store.start()
+        self.bench = TurnedBench(self._policy, self._stores[-1], self._threads)
         self.bench.run()
         self.bench.set_clock(now - self.bench.wall())
         cache: Any = self.bench.cache
         cache.random = self._chance
 
     def other(self, step: Sequence[Any]) -> list[Violation]:
-        """("hold",), ("release", backwards), ("halves", whether), ("leave", which), ("time", seconds)."""
+        """("hold",), ("release", backwards), ("halves", whether), ("leave", which), ("time", seconds), ("kill",)."""
         self.events.append(str(step))
         if step[0] == "hold":
             self.holding = True
@@ -230,6 +245,8 @@ class HttpStage:
                 self.bench.reset(client.party)
         elif step[0] == "time" and not self._waiting:
             self.bench.advance(step[1])
+        elif step[0] == "kill":
+            self.restart(killed=True)
         elif step[0] == "release":
             self.holding = False
             return self._answer_all(step[1])

@@ -198,6 +198,27 @@ class EvictionTests(SynchronousTestCase):
                 bench.answer(bench.date(), status=status)
                 self.assertEqual(parts(bench.get())[2], b"page")
 
+    def test_authorization_that_is_told_304(self) -> None:
+        """That a 304 to Authorization may not be stored does not remove what was stored of others, nor is the origin
+        asked a second time."""
+        bench = in_memory()
+        bench.get()
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"page")
+        bench.get(b"/", b"Authorization: x", b"Cache-Control: no-cache")
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', status=b"304 Not Modified", sized=False)
+        self.assertEqual(bench.asked, 0)
+        self.assertEqual(parts(bench.get())[2], b"page")
+
+    def test_a_background_validation_that_fails_for_one_client(self) -> None:
+        """What one client's fields make the origin say behind the scenes takes nothing from the others."""
+        bench = in_memory()
+        bench.get()
+        bench.answer(bench.date(), b"Cache-Control: max-age=10, stale-while-revalidate=100", b'ETag: "a"', body=b"page")
+        bench.advance(25)
+        bench.get(b"/", b"X-Large: " + b"x" * 5000)
+        bench.answer(bench.date(), status=b"431 Too Large")
+        self.assertEqual(parts(bench.get())[2], b"page")
+
     def test_authorization_does_not_stop_collapsing(self) -> None:
         """That an answer to Authorization is not stored says nothing about others' answers: they wait for one."""
         bench = in_memory()
@@ -238,6 +259,24 @@ class ExhaustionTests(SynchronousTestCase):
         bench.send(origin, bytes(50000))
         self.assertEqual(len(bench.store.kept), 1)
         self.assertIsNone(arriving._reader)
+
+    def test_what_variants_leave_behind(self) -> None:
+        """Which large nominated fields a request was compared with is not remembered for each head that was seen."""
+        bench = in_memory(2**28)
+        for number in range(32):
+            bench.get(b"/", b"X-Lang: %d" % number + b"y" * 50000)
+            bench.answer(bench.date(), FRESH, b"Vary: X-Lang", body=b"x")
+        tracemalloc.start()
+        try:
+            for number in range(50):
+                for _ in range(3):
+                    fields = (b"User-Agent: %d" % number, b"Cache-Control: only-if-cached")
+                    bench.reset(bench.get(b"/", *fields))
+                bench.wires.clear()
+            held = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        self.assertLess(held, 16 * 2**20)
 
     def test_parts_take_no_memory_beside_the_store(self) -> None:
         """What is held of ranges under way is bounded, however many there are."""

@@ -18,13 +18,23 @@ from tests.http.cache_stage import HttpStage
 
 SEQUENCES = int(os.environ.get("BALANCER_CACHE_SEQUENCES", "300")) // 3
 
-OWN = [("hold",), ("release", False), ("release", True), ("halves", True), ("leave", 0), ("leave", 1), ("time", 130.0)]
+OWN = [
+    ("hold",),
+    ("release", False),
+    ("release", True),
+    ("halves", True),
+    ("leave", 0),
+    ("leave", 1),
+    ("time", 130.0),
+    ("kill",),
+]
 
 PRIVATE: list[Any] = [("cc", ("private", None)), ("cc", ("max-age", 60))]
 TOGETHER = [
     scene(("hold",), ask(), ask(), ("leave", 0), ask(said=PRIVATE), ("release", False)),
     scene(("hold",), ask(), ask(), ask(said=[("set_cookie", True), ("extra", True)]), ("release", True), ask()),
     scene(ask(PARTS[0], said=[]), ("clock", 61.0), ("hold",), ask(PARTS[0]), ask(said=[("behaviour", "dead")])),
+    scene(ask(PARTS[0], said=[]), ("clock", 61.0), ("hold",), ask(PARTS[0]), ask(said=[("status", 500), ("cc", None)])),
     scene(ask(said=[]), ("clock", 61.0), ("hold",), ask(("method", "HEAD")), ask(), ("release", False)),
     scene(("hold",), ask(), ask(), ("purge", ("url", "http://a.example/1"), False), ask(), ("release", False), ask()),
     scene(("halves", True), ("hold",), ask(), ask(), ("release", False), ask()),
@@ -44,13 +54,13 @@ def test_nothing_forbidden(policy: CachePolicy, steps: list[Any]) -> None:
 
 
 def test_nothing_forbidden_from_a_disk() -> None:
-    """The same of what survives restarts, with a store that takes its time."""
+    """The same of what survives restarts and kills, with a store that takes its time, under a memory or not."""
     with TemporaryDirectory() as path:
 
         @settings(max_examples=SEQUENCES // 5, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(policy=st.sampled_from(POLICIES), steps=SEQUENCE)
-        def nothing_forbidden(policy: CachePolicy, steps: list[Any]) -> None:
-            stage = HttpStage(policy, path)
+        @given(policy=st.sampled_from(POLICIES), tiered=st.booleans(), steps=SEQUENCE)
+        def nothing_forbidden(policy: CachePolicy, tiered: bool, steps: list[Any]) -> None:
+            stage = HttpStage(policy, path, tiered=tiered)
             stage.purge("all", "", soft=False)  # what the sequence before has left
             faults = played(stage, [*steps, ("release", False)])
             stage.close()

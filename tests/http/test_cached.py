@@ -453,7 +453,7 @@ class CollapsingTests(SynchronousTestCase):
                 self.assertEqual([record.termination for record in bench.records], [Termination.DONE] * 2)
 
     def test_too_large_in_the_middle(self) -> None:
-        """A response that grows beyond what is stored goes to its client whole."""
+        """A response that grows beyond what is stored goes to its clients whole; the next ones have one each."""
         bench = CacheBench(cache=CachePolicy(max_object=8))
         first, second = bench.get(), bench.get()
         origin = bench.origin()
@@ -463,6 +463,9 @@ class CollapsingTests(SynchronousTestCase):
         for client in (first, second):
             self.assertEqual(parts(client)[2], b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n")
         self.assertEqual(bench.store.kept, {})
+        later = [bench.get(), bench.get()]
+        self.assertEqual(bench.asked, 2)  # who reads slowly keeps nobody waiting again
+        self.assertEqual([client.received for client in later], [b""] * 2)
 
 
 class VaryTests(SynchronousTestCase):

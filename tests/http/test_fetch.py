@@ -103,3 +103,16 @@ class OwnResponseTests(SynchronousTestCase):
         bench.answer(bench.date(), FRESH, b"Content-Length: 5", sized=False)
         bench.get()
         self.assertEqual(bench.asked, 1)
+
+    def test_an_error_after_a_rescue(self) -> None:
+        """Who was sent what is stored in place of an error is not sent the error too, where others still wait."""
+        bench = CacheBench()
+        bench.get(b"/", b"Range: bytes=0-1")
+        part = (bench.date(), FRESH, b'ETag: "a"', b"Content-Range: bytes 0-1/5")
+        bench.answer(*part, body=b"he", status=b"206 Partial Content")
+        bench.advance(61)
+        one, all_of_it = bench.get(b"/", b"Range: bytes=0-1"), bench.get()
+        bench.answer(bench.date(), body=b"sorry", status=b"500 Internal Server Error")
+        self.assertEqual(parts(one)[2], b"he")
+        bench.answer(bench.date(), FRESH, b'ETag: "a"', body=b"hello")
+        self.assertEqual(parts(all_of_it)[2], b"hello")

@@ -23,20 +23,29 @@ class PartTests(SynchronousTestCase):
 
     def test_alone(self) -> None:
         """It is kept as it came."""
-        found = self.kept(a_part(0, 4), b"01", b"23").combined([])
+        found = self.kept(a_part(0, 4), b"01", b"23").combined(None, b"")
         assert found is not None
         self.assertEqual((found.parts, found.body), (((0, 4),), b"0123"))
 
     def test_combined(self) -> None:
         """With the rest of the same representation it is the whole."""
-        found = self.kept(a_part(0, 4), b"0123").combined([a_part(4, 10, b"456789")])
+        other = a_part(4, 10, b"456789")
+        part = self.kept(a_part(0, 4), b"0123")
+        self.assertIs(part.other([other]), other)
+        found = part.combined(other, b"456789")
         assert found is not None
         self.assertEqual((found.status, found.body), (200, b"0123456789"))
+
+    def test_all_in_one(self) -> None:
+        """A part that is everything is the whole."""
+        found = self.kept(a_part(0, 10), b"0123456789").combined(None, b"")
+        assert found is not None
+        self.assertEqual((found.status, found.parts, found.body), (200, None, b"0123456789"))
 
     def test_other_length(self) -> None:
         """One that has not the bytes its Content-Range says is not kept."""
         for pieces in ((), (b"012",), (b"01234",)):
-            self.assertIsNone(self.kept(a_part(0, 4), *pieces).combined([]), pieces)
+            self.assertIsNone(self.kept(a_part(0, 4), *pieces).combined(None, b""), pieces)
 
     def test_too_large(self) -> None:
         """One that is too large is not kept."""

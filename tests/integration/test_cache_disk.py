@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import signal
@@ -163,6 +164,51 @@ class DiskTests(SynchronousTestCase):
             self.assertEqual(origin.asked("/large"), 1)
             self.assertIn("; hit", ask(http, "/large", "Range: bytes=0-0").cache)
             self.assertEqual(self.open_files(balancer), set())
+
+    def test_between_others(self) -> None:
+        """Sent by the kernel between small ones of one connection, asked for at once: all in order. A client that stops
+        reading is given up in its time, and one that reads slowly is not."""
+        text = 'timeouts = {{ write = "5s" }}\n[access_log]\npath = "{log}"\nformat = "json"\n'
+        log = Path(self.mktemp()).absolute()
+        with Origin(answer) as origin:
+            config = self.config(origin) + text.format(log=log)
+            with BalancerProcess(config=config) as balancer:
+                http = balancer.addresses["http"]
+                stores(http, "/small")
+                self.check(http)
+                targets = ("/large", "/small", "/large", "/new", "/large", "/small")
+                with Client(http) as client:
+                    for target in targets:
+                        client.send(target)
+                    stream = client.socket.makefile("rb")
+                    for target in targets:
+                        self.assertEqual(stream.readline(), b"HTTP/1.1 200 OK\r\n")
+                        fields = dict(line.split(b": ", 1) for line in iter(stream.readline, b"\r\n"))
+                        body = stream.read(int(fields[b"content-length".title()]))
+                        if target == "/large":
+                            self.assertEqual(len(body), SIZE)
+                            self.assertTrue(fits(0, body))
+                        else:
+                            self.assertEqual(body, target.encode())
+                    stream.close()
+                with Client(http) as stopping, Client(http) as slow:
+                    for client in (stopping, slow):
+                        client.send("/large")
+                    stopping.head().read(1000)
+                    head = slow.head()
+                    reader = threading.Event()
+                    got = head.read(1 << 20)
+                    while len(got) < 12 << 20:  # longer than the limit, but never as long without reading
+                        reader.wait(0.5)
+                        got += head.read(1 << 20)
+                    got += head.read()
+                    self.assertEqual(len(got), SIZE)
+                    self.assertTrue(fits(0, got))
+                    with self.assertRaises(ConnectionResetError):
+                        while stopping.response is not None and stopping.response.read(PERIOD):
+                            pass
+        ends = [json.loads(line)["end"] for line in log.read_text().splitlines() if "/large" in line]
+        self.assertEqual(sorted(ends), ["client_write_timeout", *["done"] * 5])
 
     def test_one_that_leaves_what_is_stored_on(self) -> None:
         """A client that lags behind and leaves while it arrives leaves no open file, and it is stored all the same."""

@@ -31,7 +31,7 @@ def checked_argument(name: str) -> str:
     :raises ValueError: it is no name, or has a ``*`` elsewhere.
     """
     if not name.isprintable() or name != name.strip() or not name or _SEPARATOR.search(name) is not None:
-        raise ValueError(f'"{name}" is not the name of an argument: it is written decoded, without "&", "=" and "#"')
+        raise ValueError('the name of an argument, written decoded, without "&", "=", "#" and spaces around it')
     return checked_end(name)
 
 
@@ -41,7 +41,7 @@ def checked_cookie(name: str) -> str:
     :raises ValueError: it is not a token, or has a ``*``, which would look like any.
     """
     if _COOKIE.fullmatch(name) is None:
-        raise ValueError(f'"{name}" is not the name of a cookie, which is written whole')
+        raise ValueError("the whole name of a cookie: letters, digits and !#$%&'+-.^_`|~ (RFC 6265 section 4.1.1)")
     return name
 
 
@@ -61,7 +61,7 @@ def checked_end(name: str) -> str:
     :raises ValueError: it has a ``*`` elsewhere than at its end.
     """
     if "*" in name[:-1]:
-        raise ValueError(f'"{name}" has a "*" elsewhere than at its end, where it stands for anything')
+        raise ValueError('a name with no "*" elsewhere than at its end, where it stands for anything')
     return name
 
 

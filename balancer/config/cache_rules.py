@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator, Mapping
 from posixpath import normpath
 
 from balancer.cache.policy import CachePolicy
-from balancer.config.problems import Mistake
+from balancer.config.problems import Mistake, unknown_name
 from balancer.config.schema import Configuration
 from balancer.config.tls_rules import PASSTHROUGH
 from balancer.config.vocabulary import MEMORY
-from balancer.config.wording import Path, nearest, shown
+from balancer.config.wording import Path, shown
 
 
 def caches(configuration: Configuration, known: Collection[str], stores: Collection[str]) -> Iterator[Mistake]:
@@ -24,11 +24,11 @@ def caches(configuration: Configuration, known: Collection[str], stores: Collect
     """
     for path, wanted in _references(configuration):
         if wanted not in known:
-            yield _unknown(path, wanted, "cache", known)
+            yield unknown_name(path, wanted, "cache", known)
     known_stores = {MEMORY, *stores}
     for name, cache in configuration.cache.items():
         if cache.store not in known_stores:
-            yield _unknown(("cache", name, "store"), cache.store, "store", known_stores)
+            yield unknown_name(("cache", name, "store"), cache.store, "store", known_stores)
         yield from _lifetimes(("cache", name), cache)
         yield from _too_large(("cache", name), cache, configuration)
     yield from _tiers(configuration, known_stores)
@@ -56,17 +56,6 @@ def _references(configuration: Configuration) -> Iterator[tuple[Path, str]]:
         for index, route in enumerate(listener.route):
             if route.cache:
                 yield ("listener", name, "route", index, "cache"), route.cache
-
-
-def _unknown(path: Path, wanted: str, kind: str, names: Collection[str]) -> Mistake:
-    near = nearest(wanted, names)
-    return Mistake(
-        path=path,
-        found=f"{shown(wanted)}, which is no {kind}",
-        allowed=f"the name of a {kind}: {', '.join(sorted(names)) or 'none is configured'}",
-        hint=shown(near) if near else "",
-        about=(path,),
-    )
 
 
 def _unread(configuration: Configuration) -> Iterator[Mistake]:
@@ -126,7 +115,7 @@ def _tiers(configuration: Configuration, known: Collection[str]) -> Iterator[Mis
         path: Path = ("store", name, "over")
         way = _way(configuration, name)
         if store.over and store.over not in known:
-            yield _unknown(path, store.over, "store", set(known) - {name})
+            yield unknown_name(path, store.over, "store", set(known) - {name})
         elif store.over == name:
             yield Mistake(path=path, found=f"{shown(name)}, the store itself", allowed="another store", about=(path,))
         elif name not in told and configuration.store[way[-1]].over == name:

@@ -5,7 +5,7 @@ It never validates; it only words what did not pass.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,10 +14,11 @@ from pydantic_core import ErrorDetails
 
 from balancer.config.chosen import WRONG_TYPE, StoreConfig, types_of
 from balancer.config.draft import Draft, has
-from balancer.config.schema import Configuration
+from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig, is_name
 from balancer.config.vocabulary import Vocabulary
 from balancer.config.wording import (
     Path,
+    Step,
     Written,
     any_of,
     choices,
@@ -30,8 +31,10 @@ from balancer.config.wording import (
     words,
 )
 from balancer.core.health import CheckSettings
+from balancer.core.route_spec import RouteSpec
 
 _QUOTED = re.compile(r'"([a-z_]+)"')
+_BEHIND_LISTENERS: tuple[tuple[str, type], ...] = (("an upstream", UpstreamConfig), ("a route", RouteSpec))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,29 @@ class Mistake:
     about: tuple[Path, ...] = ()
     meant: Path = ()
     spoils: Path = ()
+
+
+def unknown_name(path: Path, wanted: str, kind: str, names: Collection[str]) -> Mistake:
+    """A name that nothing of its kind has.
+
+    :param kind: ``upstream``, ``cache`` or ``store``.
+    :param names: those there are, of which some may be such as nothing may have: these are not recommended.
+    """
+    fit = sorted(filter(is_name, names))
+    near = nearest(wanted, fit)
+    return Mistake(
+        path=path,
+        found=f"{shown(wanted)}, which is no {kind}",
+        allowed=f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}: {', '.join(fit) or 'none is configured'}",
+        hint=shown(near) if near else "",
+        about=(path,),
+    )
+
+
+def _elsewhere(table: type | None, key: Step) -> str:
+    """Whose key it is, where it was written on a listener that sends there; empty where it is nobody's."""
+    homes = [home for home, other in _BEHIND_LISTENERS if key in keys_of(other)] if table is ListenerConfig else []
+    return f"{json.dumps(key)} of {any_of(homes)}" if homes else ""
 
 
 class Translator:
@@ -142,14 +168,14 @@ class Translator:
         table = None if around is None else self._chosen(around, path[:-1])
         known = list(keys_of(table)) if table is not None and table is not StoreConfig else []
         if around is not None and table_in(around) is StoreConfig:
-            known = ["type", *known]
+            known = list(dict.fromkeys(("type", *known)))  # a plugin's settings may have it too
         near = nearest(path[-1], known)
         allowed = f"{'the keys' if len(known) > 1 else 'the key'} {any_of(known)}" if known else "no such key"
         return Mistake(
             path=path,
             found="an unknown key",
             allowed=allowed,
-            hint=near,
+            hint=_elsewhere(table, path[-1]) or near,
             meant=(*path[:-1], near) if near and not has(self._draft.at(path[:-1]), near) else (),
         )
 

@@ -11,11 +11,11 @@ from balancer.config.guards import guards
 from balancer.config.listen import Place, place
 from balancer.config.loops import loops
 from balancer.config.nat_rules import kernel_forwards
-from balancer.config.problems import Mistake
+from balancer.config.problems import Mistake, unknown_name
 from balancer.config.proxy_rules import proxy_headers
 from balancer.config.schema import Configuration, ListenerConfig, UpstreamConfig
 from balancer.config.tls_rules import ENCRYPTED, PASSTHROUGH, hellos, keys_with_certificates, passed_through
-from balancer.config.wording import Path, nearest, shown
+from balancer.config.wording import Path, shown
 from balancer.core.forwarded_policy import ForwardedPolicy
 from balancer.core.model import is_literal, join_address, split_address
 from balancer.core.route_spec import RouteSpec
@@ -59,15 +59,7 @@ def _known_upstreams(configuration: Configuration, upstreams: Collection[str]) -
     for name, listener in configuration.listener.items():
         for path, wanted in _references(("listener", name), listener):
             if wanted not in upstreams:
-                near = nearest(wanted, upstreams)
-                names = ", ".join(sorted(upstreams)) or "none is configured"
-                yield Mistake(
-                    path=path,
-                    found=f"{shown(wanted)}, which is no upstream",
-                    allowed=f"the name of an upstream: {names}",
-                    hint=shown(near) if near else "",
-                    about=(path,),
-                )
+                yield unknown_name(path, wanted, "upstream", upstreams)
 
 
 def _references(path: Path, listener: ListenerConfig) -> Iterator[tuple[Path, str]]:

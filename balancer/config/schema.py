@@ -43,12 +43,17 @@ _HOST = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A
 _ADDRESS = 'HOST:PORT with an IP address or a host name, for example "10.0.0.1:80", "db1:5432"'
 
 
+def is_name(name: str) -> bool:
+    """Whether an upstream, a listener, a cache or a store may have that name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def checked_name(name: str) -> str:
     """Return the name of an upstream, a listener, a cache or a store.
 
     :raises ValueError: it could not stand in a log line, a metric's label and a URL as it is.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ValueError('a name of 1 to 64 letters, digits, "_", "-" and ".", which does not begin with "-" or "."')
     return name
 

@@ -99,7 +99,7 @@ def checked_field_name(name: str) -> str:
     :raises ValueError: it is not a token (RFC 9110 section 5.1).
     """
     if _TOKEN.fullmatch(name) is None:
-        raise ValueError(f'"{name}" is not a field name')
+        raise ValueError("the name of a field: letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 section 5.1)")
     return name.lower()
 
 

@@ -42,15 +42,15 @@ class PolicyTests(SynchronousTestCase):
 
     def test_names_that_are_none(self) -> None:
         """Fields, cookies and arguments have the characters that they can have."""
-        self.refused(CachePolicy, "not a field name", targets=("a b",))
-        self.refused(CachePolicy, "not a field name", tags=("",))
-        self.refused(KeyPolicy, "not a field name", headers=("a:",))
-        self.refused(BypassPolicy, "not a field name", headers={"a,b": True})
-        self.refused(KeyPolicy, "not the name of a cookie", cookies=("a;b",))
-        self.refused(BypassPolicy, "not the name of a cookie", cookies=("a b*",))
-        self.refused(KeyPolicy, "not the name of a cookie", cookies=("session_*",))
+        self.refused(CachePolicy, "the name of a field", targets=("a b",))
+        self.refused(CachePolicy, "the name of a field", tags=("",))
+        self.refused(KeyPolicy, "the name of a field", headers=("a:",))
+        self.refused(BypassPolicy, "the name of a field", headers={"a,b": True})
+        self.refused(KeyPolicy, "the whole name of a cookie", cookies=("a;b",))
+        self.refused(BypassPolicy, "the whole name of a cookie", cookies=("a b*",))
+        self.refused(KeyPolicy, "the whole name of a cookie", cookies=("session_*",))
         for name in ("", "a&b", "a=b", "a#", " a", "a\n"):
-            self.refused(KeyPolicy, "not the name of an argument", include_query=(name,))
+            self.refused(KeyPolicy, "the name of an argument", include_query=(name,))
         KeyPolicy(exclude_query=("a[]", "utm_*", "first name", "caf\u00e9", "*"), cookies=("__Host-id",))
 
     def test_an_asterisk_stands_at_the_end(self) -> None:

@@ -189,6 +189,39 @@ class CacheRuleTests(SynchronousTestCase):
             ("cache.pages.key", 'only one of "include_query" and "exclude_query"'),
         )
 
+    def test_names_of_fields(self) -> None:
+        """What is no name is told with what a name is."""
+        self.check(
+            PAGES + 'targets = ["bad name"]\n[cache.pages.key]\nheaders = ["bad name"]\ncookies = ["a;"]\n'
+            'exclude_query = ["a&b"]\n[cache.pages.bypass]\nheaders = { "bad name" = true }\nquery = ["a*b"]\n',
+            ("cache.pages.targets[0]", '"bad name" | the name of a field: letters, '),
+            ("cache.pages.key.headers[0]", '"bad name" | the name of a field: letters, '),
+            ("cache.pages.key.cookies[0]", '"a;" | the whole name of a cookie: letters, '),
+            ("cache.pages.key.exclude_query[0]", '"a&b" | the name of an argument, written decoded, '),
+            ('cache.pages.bypass.headers."bad name"', 'the name "bad name" | the name of a field: letters, '),
+            ("cache.pages.bypass.query[0]", '"a*b" | a name with no "*" elsewhere than at its end'),
+        )
+
+    def test_names_that_nothing_may_have(self) -> None:
+        """Of the names that are told as allowed none is itself a mistake."""
+        self.check(
+            USED.replace('"pages"', '"q q"') + '[cache.""]\n[cache.pages]\nstore = "s s"\n[cache."q-q q"]\n'
+            '[store.""]\ntype = "memory"\n',
+            ("upstream.web.cache", '"q q", which is no cache | the name of a cache: pages | '),
+            ('cache.""', "a name of 1 to 64"),
+            ("cache.pages.store", '"s s", which is no store | the name of a store: memory | '),
+            ('cache."q-q q"', "a name of 1 to 64"),
+            ('store.""', "a name of 1 to 64"),
+        )
+
+    def test_on_a_listener(self) -> None:
+        """A listener has no cache; the message says who has one."""
+        self.check(
+            WEB + '[listener.a]\nlisten = "tcp:1"\nto = "web"\ncache = "pages"\nservers = ["a:1"]\n',
+            ("listener.a.cache", '| "cache" of an upstream or a route'),
+            ("listener.a.servers", '| "servers" of an upstream'),
+        )
+
     def test_built_in_python(self) -> None:
         """Rules hold for what Python builds, too, where nobody says which names there are."""
         upstream = UpstreamConfig(servers=(), cache="pages")

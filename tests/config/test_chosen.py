@@ -11,6 +11,7 @@ from balancer.config.reader import reads
 from balancer.config.vocabulary import Vocabulary
 from balancer.core.units import Size
 from balancer.errors import ConfigurationError
+from balancer.stores.disk import DiskSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,12 @@ class StoreTests(SynchronousTestCase):
             self.problem('[store.a]\ntype = "memory"\nsizee = 5\n'),
             "3 store.a.sizee: an unknown key | the keys type or size | size",
         )
+
+    def test_a_type_of_its_own(self) -> None:
+        """Settings that have a key ``type``, as those of the stores that come with the balancer, have it once."""
+        words = Vocabulary(stores={"disk": DiskSettings})
+        told = self.problem('[store.a]\ntype = "disk"\npath = "/a"\nsizee = 5\n', words)
+        self.assertIn("| the keys type, path, size, ", told)
 
     def test_wrong_values(self) -> None:
         """What the key of that type takes, at its place; a secret is not shown."""

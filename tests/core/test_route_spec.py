@@ -51,7 +51,7 @@ class SettingsTests(SynchronousTestCase):
             ("path_prefix", "/a//b", "written decoded"), ("path_prefix", "/a;b", "written decoded"),
             ("path_regex", "/(", "not a regular expression"), ("path_regex", "/caf\u00e9", "beyond ASCII"),
             ("methods", ["get"], "case counts"), ("methods", ["G T"], "is not a method"),
-            ("headers", {"x y": True}, "not a field name"), ("headers", {"x": {"regex": "["}}, "regular expression"),
+            ("headers", {"x y": True}, "the name of a field"), ("headers", {"x": {"regex": "["}}, "regular expression"),
             ("headers", {"x": {"regexp": "a"}}, "regexp"), ("split", {"b": -1}, "split"), ("pth", "/a", "pth"),
         ):  # fmt: skip
             self.assertIn(said, self.rejected(**{"to": "a", key: value}), (key, value))

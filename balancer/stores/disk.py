@@ -32,7 +32,8 @@ class DiskSettings:
         str,
         Doc(
             "Its directory, made where it is not there: for this store of this process alone, on a disk that is near. "
-            "It is closed to other users (mode 0700)."
+            "It is closed to other users (mode 0700), and not to be removed while the process runs. A relative one is "
+            "taken from the working directory of the process."
         ),
     ]
     size: Annotated[

@@ -185,7 +185,8 @@ def _unmet(asked: Asked, stored: Stored, age: float, is_fresh: bool) -> str:
     too_old = asked.max_age is not None and (age > asked.max_age or not asked.max_age)
     if too_old and not (is_fresh and stored.flags & IMMUTABLE):
         return "max-age"
-    if asked.max_age is not None and asked.max_stale is None and not is_fresh:
+    patience = -1.0 if asked.max_stale is None else asked.max_stale
+    if asked.max_age is not None and not is_fresh and max(0.0, age - stored.lifetime) > patience:
         return "max-age"  # whoever says it takes nothing stale, unless with max-stale (section 5.2.1.1)
     if asked.min_fresh is not None and stored.lifetime - age < asked.min_fresh:
         return "min-fresh"

@@ -1,13 +1,13 @@
 """Bodies that are in files: read at once from the page cache where they are there, else in a thread.
 
 What is guaranteed: no byte is handed out that was not proven by its checksum since this process began, or written by
-this process. A file of an earlier process is proven block by block, as it is read, in a thread. Only when every block
-was is its descriptor handed out for ``sendfile``, and bytes are read without proving them again: from then on the page
+this process. A file of an earlier process is proven block by block: the first when the response is found, so that what
+is wrong there is a miss, the others as they are read, in a thread. Only when every block was is its descriptor handed out for ``sendfile``, and bytes are read without proving them again: from then on the page
 cache and the disk are believed, as they are by every file server. It never decides whether an entry goes.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import EAGAIN, EOPNOTSUPP
 from typing import Any, Final, Protocol, TypeVar
 
@@ -135,7 +135,19 @@ class FileBody:
         except OSError as error:
             self._keeper.spoiled(self.entry, error)
             raise StoreError(f"a body of the cache cannot be opened: {error.strerror}") from error
+        if not self._fits(os.fstat(file).st_size):
+            os.close(file)
+            cut = Corrupt("a file of another size than it had")
+            self._keeper.spoiled(self.entry, cut)
+            raise StoreError(f"a body of the cache cannot be opened: {cut}")
         return FileReader(self._keeper, self.entry, Handle(file), self.size, self._table_check)
+
+    def _fits(self, size: int) -> bool:
+        """Whether that is the size of the file; while a thread appends a head to it, no more is known than what is in
+        front of that."""
+        if self.entry.pending is None:
+            return size == self.entry.size
+        return size >= self.size + table_size(self.size)
 
 
 class FileReader:
@@ -210,14 +222,19 @@ class FileReader:
         return known is not None and all(number in known for number in _blocks(offset, size))
 
     def _proved(self, data: bytes, offset: int, size: int) -> bytes:
-        entry = self._entry
-        if not entry.proven:
-            if entry.blocks is None:
-                entry.blocks = set()
-            entry.blocks.update(_blocks(offset, size))
-            if len(entry.blocks) == (self._size + BLOCK - 1) // BLOCK:
-                entry.blocks, entry.proven = None, True
+        note(self._entry, _blocks(offset, size), self._size)
         return data
+
+
+def note(entry: Entry, blocks: Iterable[int], body: int) -> None:
+    """These blocks of a body of so many bytes are proven."""
+    if entry.proven:
+        return
+    if entry.blocks is None:
+        entry.blocks = set()
+    entry.blocks.update(blocks)
+    if len(entry.blocks) == (body + BLOCK - 1) // BLOCK:
+        entry.blocks, entry.proven = None, True
 
 
 def _blocks(offset: int, size: int) -> range:

@@ -11,14 +11,17 @@ from balancer.cache.stored import Stored
 from balancer.stores.disk_body import read_exactly, read_now
 from balancer.stores.disk_directory import create, unlink_all, write_all
 from balancer.stores.disk_record import (
+    BLOCK,
     FOOTER_SIZE,
     Corrupt,
     Footer,
     Sums,
+    prove,
     read_footer,
     read_head,
     read_whole,
     sealed,
+    table_size,
     tail,
     whole,
 )
@@ -40,12 +43,14 @@ class Read(NamedTuple):
     """A file that was read.
 
     :ivar stored: the response; its body is there only where ``whole`` says so.
+    :ivar first: the first block of a body that is not there was proven.
     """
 
     key: bytes
     stored: Stored
     footer: Footer
     whole: bool
+    first: bool
 
 
 class Temporary:
@@ -112,10 +117,11 @@ def append_head(path: str, head: bytes) -> None:
         os.close(file)
 
 
-def read_file(path: str, size: int, wait: bool) -> Read | None:
+def read_file(path: str, size: int, wait: bool, first: bool = False) -> Read | None:
     """Read a response: a small one whole, of a larger one the head.
 
     :param size: bytes of the file, as far as they count.
+    :param first: whether the first block of a larger one is read too, and proven.
     :param wait: whether the disk may be waited for. Else ``None`` says that the page cache has not all of it.
     :raises OSError: it cannot be read.
     :raises Corrupt: it is not what was written.
@@ -128,28 +134,41 @@ def read_file(path: str, size: int, wait: bool) -> Read | None:
             return None
         footer = read_footer(end, size)
         if wanted == size and footer.body <= SMALL:
-            return Read(*read_whole(end, footer), footer, True)
+            return Read(*read_whole(end, footer), footer, True, False)
         if footer.head + FOOTER_SIZE > wanted:
             end = _last(file, footer.head + FOOTER_SIZE, size, wait)
             if end is None:
                 return None
-        return Read(*read_head(end, footer), footer, False)
+        if first and not _prove_first(file, footer, wait):
+            return None
+        return Read(*read_head(end, footer), footer, False, first)
     finally:
         os.close(file)
 
 
-def read_files(files: list[tuple[str, int]]) -> list[Read | Exception]:
-    """Read several by their paths and sizes, each by itself. (For a thread.)"""
+def read_files(files: list[tuple[str, int, bool]]) -> list[Read | Exception]:
+    """Read several by paths and sizes, of some the first block too, each by itself. (For a thread.)"""
     found: list[Read | Exception] = []
-    for path, size in files:
+    for path, size, first in files:
         try:
-            read = read_file(path, size, wait=True)
+            read = read_file(path, size, wait=True, first=first)
         except (OSError, Corrupt) as error:
             found.append(error)
         else:
             assert read is not None
             found.append(read)
     return found
+
+
+def _prove_first(file: int, footer: Footer, wait: bool) -> bool:
+    """Prove the first block of a body; whether the page cache has it, where that counts."""
+    read = read_exactly if wait else read_now
+    block = read(file, min(footer.body, BLOCK), 0)
+    table = read(file, table_size(footer.body), footer.body)
+    if block is None or table is None:
+        return False
+    prove(block, 0, table, footer.table_check)
+    return True
 
 
 def _last(file: int, wanted: int, size: int, wait: bool) -> bytes | None:

@@ -86,6 +86,11 @@ class Entry:
         self.changes = 0
         self.gone = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether the first block was proven, if not all."""
+        return self.proven or (self.blocks is not None and 0 in self.blocks)
+
     def __repr__(self) -> str:
         state = "gone" if self.gone else "pending" if self.pending else "kept"
         return f"<Entry {self.name.hex()}.{self.version:x} {self.size} bytes {state}>"

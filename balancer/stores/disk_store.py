@@ -20,7 +20,7 @@ from balancer.cache.purges import GONE, SOFT, Ledger, Purge
 from balancer.cache.stored import SOFT_PURGED, Stored
 from balancer.errors import StoreError
 from balancer.interfaces import ICacheStore
-from balancer.stores.disk_body import FileBody
+from balancer.stores.disk_body import FileBody, note
 from balancer.stores.disk_directory import SHARDS, Directory
 from balancer.stores.disk_files import Read, read_file, read_files
 from balancer.stores.disk_index import Entry, name_of
@@ -150,7 +150,7 @@ class DiskStore:
                 stored = self._judged(entry, key, entry.pending)
             else:
                 try:
-                    read = read_file(self._shelf.file_of(entry), entry.size, wait=False)
+                    read = read_file(self._shelf.file_of(entry), entry.size, False, not entry.begun)
                 except (OSError, Corrupt) as error:
                     self._shelf.spoiled(entry, error)
                     continue
@@ -163,7 +163,8 @@ class DiskStore:
 
     def _get_later(self, key: bytes, entries: Sequence[Entry]) -> "Deferred[Sequence[Stored]]":
         cold = [(entry, entry.changes) for entry in entries if not entry.gone]
-        done = self._shelf.reading.run(read_files, [(self._shelf.file_of(entry), entry.size) for entry, _ in cold])
+        files = [(self._shelf.file_of(entry), entry.size, not entry.begun) for entry, _ in cold]
+        done = self._shelf.reading.run(read_files, files)
         return done.addCallback(self._got, key, cold)
 
     def _got(self, files: list[Read | Exception], key: bytes, cold: list[tuple[Entry, int]]) -> list[Stored]:
@@ -190,6 +191,8 @@ class DiskStore:
                 self._shelf.spoiled(entry, Corrupt("a file that has another's name"))
             return None  # else two keys of one digest
         entry.arrived = stored.arrived
+        if read.first:
+            note(entry, (0,), read.footer.body)
         if not read.whole:
             stored.body = FileBody(self._shelf, entry, read.footer.body, read.footer.table_check)
         return self._judged(entry, key, stored)
@@ -212,9 +215,7 @@ class DiskStore:
     def begin(self, key: bytes, stored: Stored, size: int, resume: Callable[[], None]) -> DiskWriter | None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         shelf = self._shelf
-        if not self._open:
-            return None
-        if size > self._most or len(shelf.writers) >= WRITERS:
+        if not self._open or size > self._most or len(shelf.writers) >= WRITERS:
             shelf.refused += 1
             return None
         if not shelf.roomy(max(size, 0)):
@@ -225,15 +226,13 @@ class DiskStore:
 
     def put(self, key: bytes, stored: Stored) -> None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
-        if not self._open:
-            return
         body = stored.body
-        if not isinstance(body, bytes):
-            self._shelf.freshen(key, stored)
-        elif len(body) <= self._most:
+        if not self._open or (isinstance(body, bytes) and len(body) > self._most):
+            self._shelf.refused += 1
+        elif isinstance(body, bytes):
             self._shelf.keep(key, stored, body)
         else:
-            self._shelf.refused += 1
+            self._shelf.freshen(key, stored)
 
     # -- removing ------------------------------------------------------------------------------------------------
 

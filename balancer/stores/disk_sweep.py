@@ -58,7 +58,7 @@ class Sweep:
             if len(self._again) >= BATCH:
                 break
         if batch:
-            files = [(self._shelf.file_of(entry), entry.size) for entry, _ in batch]
+            files = [(self._shelf.file_of(entry), entry.size, False) for entry, _ in batch]
             self._shelf.reading.run(read_files, files).addCallback(self._read, batch)
         elif self._left or self._again:
             self._call = self._reactor.callLater(PAUSE, self.begin)

@@ -89,6 +89,7 @@ class DiskWriter:
         self._closed = False
         self._waiting = 0  # bytes in memory
         self._entry: Entry | None = None
+        self._judged: Stored | None = None  # as what it was entered: what replaces that is appended later
 
     def __repr__(self) -> str:
         return f"<DiskWriter {self.body!r}{' closed' if self._closed else ''}{f' {self._failed}' * bool(self._failed)}>"
@@ -124,7 +125,8 @@ class DiskWriter:
             self._shelf.keep(self._key, self._stored, data)
             return
         stored = self._stored.with_body(self.body)
-        self._entry = self.body.entry = self._shelf.enter(self._key, stored, self.body.size)
+        entry = self._entry = self.body.entry = self._shelf.enter(self._key, stored, self.body.size)
+        self._judged = None if entry is None else entry.pending
         if not self._busy:
             self._finish()
 
@@ -196,7 +198,7 @@ class DiskWriter:
                 self._shelf.unsettled(entry)
             self._leave()
             return
-        stored = entry.pending
+        stored = self._judged
         assert stored is not None
         data = self.body.rest()
         head = encode_head(self._key, stored)

@@ -76,10 +76,10 @@ def spans(ask: Ask, total: int) -> list[tuple[int, int]]:
     return [(first, end) for first, end in out if first < end]
 
 
-def faults_of_content(sent: Sent, version: Version, relatives: list[Received]) -> list[Violation]:
+def faults_of_content(sent: Sent, version: Version, relatives: list[Version]) -> list[Violation]:
     """Why a status and a body must not have been made of a stored response.
 
-    :param relatives: other responses with the same strong validator.
+    :param relatives: what has the same strong validator, itself among them.
     """
     ask, original = sent.ask, version.original
     whole = b"" if original.status in (204, 304) else original.body
@@ -141,7 +141,7 @@ def _faults_of_416(sent: Sent, version: Version, total: int) -> list[Violation]:
     return out
 
 
-def _faults_of_206(sent: Sent, version: Version, relatives: list[Received]) -> list[Violation]:
+def _faults_of_206(sent: Sent, version: Version, relatives: list[Version]) -> list[Violation]:
     out = _range_counts(sent, version)
     whole = version.original.body
     wanted = spans(sent.ask, len(whole))
@@ -161,13 +161,13 @@ def _faults_of_206(sent: Sent, version: Version, relatives: list[Received]) -> l
     return out + _combined(version, [(part[0], part[1]) for part in parts], relatives)
 
 
-def _combined(version: Version, wanted: list[tuple[int, int]], relatives: list[Received]) -> list[Violation]:
+def _combined(version: Version, wanted: list[tuple[int, int]], relatives: list[Version]) -> list[Violation]:
     """Whether parts of several responses may have been joined (RFC 9111 section 3.4)."""
     part = version.original.part
     if part is None:
         return []
     outside = any(first < part[0] or end > part[1] for first, end in wanted if first < end)
-    if outside and len(relatives) < 2:
+    if outside and len({relative.base.order for relative in relatives}) < 2:
         return [Violation("9111 3.4", "joined from responses without the same strong validator")]
     return []
 

@@ -63,7 +63,11 @@ class History:
                 self._headed(got, said)
             fields = said.fields(content=ask.method != "HEAD")
             withheld = Directed(said, self.policy).named("no-cache", "private")
-            self._versions.append(Version(got, got, said, fields, withheld, [ask]))
+            new = Version(got, got, said, fields, withheld, [ask])
+            if said.part:
+                parts = [v for v in self._relatives(new) if v.said.part and not v.superseded]
+                self._versions += [part.joined(new) for part in parts]
+            self._versions.append(new)
         return got
 
     def purged(self, kind: str, what: str = "", *, soft: bool = False) -> None:
@@ -208,11 +212,11 @@ class History:
         out += self._faults_by_purges(version, sent.since)
         return out if own else out + self._faults_of_reuse(sent, version)
 
-    def _relatives(self, version: Version) -> list[Received]:
+    def _relatives(self, version: Version) -> list[Version]:
         """What else came of the same representation: by a strong validator (sections 3.4, and RFC 9110 15.3.7.3)."""
         tag = version.said.etag
         return [
-            other.base
+            other
             for other in self._of_target(version.base.ask)
             if tag and not tag.weak and other.original.etag == tag and other.original.status in (200, 206)
         ]
@@ -253,7 +257,7 @@ class History:
             free.add(b"date")
         known = list(version.fields)
         for other in self._relatives(version) if version.original.part else []:
-            known += other.said.fields() if other.said else []
+            known += other.fields
         return [
             Violation("9111 3.2", f"{name!r}: {value!r} is not what the origin says by now")
             for name, value in sent.fields

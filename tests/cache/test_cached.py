@@ -296,6 +296,7 @@ class CachedTests(SynchronousTestCase):
         self.assertIsNotNone(self.get(request(), now=NOW + 70))
         self.assertIsNone(self.get(request(b"/", (b"Cache-Control", b"max-age=100")), now=NOW + 70))
         self.assertIsNotNone(self.get(request(b"/", (b"Cache-Control", b"max-age=100, max-stale=20")), now=NOW + 70))
+        self.assertIsNone(self.get(request(b"/", (b"Cache-Control", b"max-age=100, max-stale=5")), now=NOW + 70))
 
     def test_date_that_is_none(self) -> None:
         """Of several the most recent is sent; one whose Date is none counts by its arrival."""

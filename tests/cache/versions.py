@@ -4,7 +4,7 @@ reader of the text would write them down.
 It never looks at what a cache did.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from balancer.cache.policy import CachePolicy
@@ -79,8 +79,9 @@ class Directed:
         return next((name for name in names if (self.whole if name == "no-cache" else self.has)(name)), "")
 
     def lifetime(self, date: float, age: float) -> float:
-        """The longest freshness lifetime that is permitted (sections 4.2.1 and 4.2.2, and the operator's settings, which
-        count from the arrival, when it has this age)."""
+        """The longest freshness lifetime that is permitted (sections 4.2.1 and 4.2.2). The operator's settings count
+        from the arrival, when it had this age.
+        """
         policy = self._policy
         if policy.ttl is not None:
             lifetime = age + policy.ttl
@@ -192,7 +193,7 @@ class Version:
         return self.initial_age + max(0.0, now - self.last.arrived)
 
     def lifetime(self, policy: CachePolicy) -> float:
-        return Directed(self.said, policy).lifetime(self.last.date)
+        return Directed(self.said, policy).lifetime(self.last.date, self.initial_age)
 
     def fresh(self, now: float, policy: CachePolicy) -> bool:
         """Section 4.2."""
@@ -221,6 +222,13 @@ class Version:
         merged = self.said.updated(said)
         withheld = (self.withheld - names) | Directed(merged, policy).named("no-cache", "private")
         return Version(self.base, by, merged, kept + new, withheld, choosers)
+
+    def joined(self, new: "Version") -> "Version":
+        """Combined with another part of the same representation, whose fields replace its own (section 3.4)."""
+        names = {name.lower() for name, _ in new.fields}
+        kept = [line for line in self.fields if line[0].lower() not in names]
+        said = replace(self.said.updated(new.said), part=new.said.part)
+        return Version(new.base, new.last, said, kept + new.fields, self.withheld | new.withheld, new.choosers)
 
 
 def unstorable(received: Received, said: Said, policy: CachePolicy) -> list[Violation]:

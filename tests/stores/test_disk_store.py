@@ -17,6 +17,7 @@ from balancer.stores import disk_body, disk_directory, disk_files, disk_purges
 from balancer.stores.disk import DISK, DiskSettings
 from balancer.stores.disk_index import charge
 from balancer.stores.disk_purging import FORGET_AFTER, SWEEP_AFTER
+from balancer.stores.disk_record import BLOCK
 from balancer.stores.disk_shelf import HEADS, VARIANTS
 from balancer.testing.stored import REST, URI, StoreCase, a_stored, head_of
 from balancer.testing.threads import ThreadlessClock
@@ -261,7 +262,7 @@ class CorruptionTests(DiskCase):
             return stored.body
         reader = stored.body.open()
         try:
-            self.assertIsNone(reader.file)
+            self.assertEqual(reader.file is None, stored.size > BLOCK)  # the first block is proven
             data = b""
             while len(data) < stored.size:
                 data += self.result(reader.read(len(data), 65536))
@@ -399,6 +400,50 @@ class TroubleTests(DiskCase):
             large.body.open()  # type: ignore[union-attr]  # it is large
         self.assertEqual([self.get(key) for key in BODIES], [[]] * len(BODIES))
         self.assertEqual((self.store.counters["corrupt"], self.store.counters["objects"]), (len(BODIES), 0))
+
+    def test_a_first_block_that_is_damaged(self) -> None:
+        """Of an earlier process's response nothing is found where its first block is not what was written: a miss, and
+        no answer that breaks off; whether the page cache has it or not."""
+        key = b"http://a.org/larger\n"
+        for cold in (False, True):
+            self.put(key, BODIES[key])
+            self.restart()
+            (path,) = self.files()
+            content = bytearray(path.read_bytes())
+            content[1000] ^= 1
+            path.write_bytes(content)
+            with self.subTest(cold=cold):
+                self.patch(disk_body, "NOWAIT", 0 if cold else os.RWF_NOWAIT)
+                self.assertEqual((self.get(key), self.store.counters["corrupt"]), ([], 1))
+            self.patch(disk_body, "NOWAIT", os.RWF_NOWAIT)
+            self.settle()
+
+    def test_a_file_that_was_cut_off(self) -> None:
+        """A body whose file has another size than it had is not opened, though this process has written it."""
+        self.fill()
+        key = b"http://a.org/larger\n"
+        (large,) = self.get(key)
+        (path,) = [path for path in self.files() if path.stat().st_size > len(BODIES[key])]
+        os.truncate(path, len(BODIES[key]) - 1)
+        with self.assertRaises(StoreError):
+            large.body.open()  # type: ignore[union-attr]  # it is large
+        self.assertEqual((self.get(key), self.store.counters["corrupt"]), ([], 1))
+
+    def test_freshened_before_it_is_written(self) -> None:
+        """A response that is freshened between its end and its last byte on the disk is found, and opened, as it is."""
+        key, body = b"http://a.org/larger\n", BODIES[b"http://a.org/larger\n"]
+        writer = self.begin(key)
+        writer.write(body)
+        writer.commit()  # a thread has its first part
+        (found,) = self.get(key)
+        self.store.put(key, a_stored(found.body, lifetime=77.0, serial=self.store.serial))
+        self.assertEqual(self.bodies(key), [body])
+        self.settle()
+        for _ in range(2):
+            (found,) = self.get(key)
+            self.assertEqual((found.lifetime, self.content(found)), (77.0, body))
+            self.restart()
+        self.assertEqual(self.store.counters["corrupt"], 0)
 
     def test_a_cold_disk(self) -> None:
         """What is not in the page cache is read by a thread, and what happens to the entry meanwhile counts."""
@@ -578,6 +623,7 @@ class BoundsTests(DiskCase):
         self.result(self.store.stop())
         self.assertEqual((self.get(), self.store.begin(URI + REST, a_stored(), 1, lambda: None)), ([], None))
         self.store.put(URI + REST, a_stored())
+        self.assertEqual(self.store.counters["refused"], 2)
         self.store.purge(Purge(kind="all"))
         self.assertEqual(self.store.remove(URI, False), 0)
         store = self.plugin.store(self.settings, self.reactor, self.others)

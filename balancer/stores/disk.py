@@ -2,7 +2,7 @@
 
 Its parts: ``disk_record`` says what a file is, ``disk_files`` and ``disk_body`` read and write them, ``disk_index``
 knows them, ``disk_shelf`` has them come and go, ``disk_purging`` and ``disk_sweep`` purge, ``disk_loading`` finds what
-is there at the start, and ``disk_store`` is the store.
+is there at the start, ``disk_recovery`` begins anew where that was emptied, and ``disk_store`` is the store.
 """
 
 from collections.abc import Callable

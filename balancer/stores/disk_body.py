@@ -2,8 +2,9 @@
 
 What is guaranteed: no byte is handed out that was not proven by its checksum since this process began, or written by
 this process. A file of an earlier process is proven block by block: the first when the response is found, so that what
-is wrong there is a miss, the others as they are read, in a thread. Only when every block was is its descriptor handed out for ``sendfile``, and bytes are read without proving them again: from then on the page
-cache and the disk are believed, as they are by every file server. It never decides whether an entry goes.
+is wrong there is a miss, the others as they are read, in a thread. Only when every block was is its descriptor handed
+out for ``sendfile``, and bytes are read without proving them again: from then on the page cache and the disk are
+believed, as they are by every file server. It never decides whether an entry goes.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The directory of a disk store: one process's at a time, readable to its user alone. Where a file is, and which are.
 
-    lock           held by the process that uses the directory
+    lock           held, with the directory itself, by the process that uses it
     purges.N       what was purged (:mod:`balancer.stores.disk_purges`)
     new/           files that are being written, and those on their way out; emptied at each start
     00/ ... ff/    the responses, by the first byte of their name
@@ -46,9 +46,12 @@ class Found(NamedTuple):
 class Directory:
     """See the module."""
 
+    shards = tuple(f"{shard:02x}" for shard in range(SHARDS))
+
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = -1
+        self._top = -1
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -73,9 +76,38 @@ class Directory:
 
     def close(self) -> None:
         """Let others use it."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        for file in (self._lock, self._top):
+            if file >= 0:
+                os.close(file)
+        self._lock = self._top = -1
+
+    @property
+    def emptied(self) -> bool:
+        """Whether somebody removed it, or the lock in it, since it was opened: two system calls' worth of a look."""
+        return self._lock >= 0 and not (os.fstat(self._lock).st_nlink and os.fstat(self._top).st_nlink)
+
+    def whole(self) -> bool:
+        """Whether it is what :meth:`open` has left: its folders are there, and nobody else's directory has its name."""
+        try:
+            lock = os.stat(f"{self.path}/lock")
+        except OSError:
+            return False
+        return os.path.samestat(lock, os.fstat(self._lock)) and all(map(os.path.isdir, self._folders()))
+
+    def renew(self) -> None:
+        """Open it again, wherever it went, and empty it: nothing of before counts any more. (For a thread.)
+
+        :raises StoreError: it cannot be used.
+        """
+        self.close()
+        self.open()
+        try:
+            # The purges first: without them, a start trusts no response that is still there.
+            for error in unlink_all(self.purges()):
+                raise error
+            self.empty(self.shards)
+        except OSError as error:
+            raise StoreError(f"the cache directory cannot be emptied: {error.strerror} ({error.filename})") from error
 
     def file_of(self, entry: Entry) -> str:
         """Where an entry's file is."""
@@ -144,15 +176,21 @@ class Directory:
         if status.st_mode & 0o077:
             os.chmod(self.path, _FOLDER)
         self._take()
-        for folder in ("new", *[f"{shard:02x}" for shard in range(SHARDS)]):
+        for folder in self._folders():
             with suppress(FileExistsError):
-                os.mkdir(f"{self.path}/{folder}", _FOLDER)
+                os.mkdir(folder, _FOLDER)
         self.empty()
 
+    def _folders(self) -> list[str]:
+        return [f"{self.path}/{folder}" for folder in ("new", *self.shards)]
+
     def _take(self) -> None:
+        # The directory too: a lock that somebody removed would keep nobody out.
+        self._top = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         lock = self._lock = os.open(f"{self.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE)
         try:
             flock(lock, LOCK_EX | LOCK_NB)
+            flock(self._top, LOCK_EX | LOCK_NB)
         except OSError as error:
             if error.errno != EAGAIN:
                 raise

@@ -186,6 +186,11 @@ class PurgeFiles:
             raise
         self.records += 1
 
+    @property
+    def emptied(self) -> bool:
+        """Whether somebody removed the file."""
+        return self._file >= 0 and not self._forsworn and not os.fstat(self._file).st_nlink
+
     def forswear(self) -> None:
         """Have the next start find nothing that it could trust, whatever comes still."""
         self._forsworn = True

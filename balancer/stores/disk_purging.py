@@ -39,9 +39,15 @@ class Purging:
         self._sweep: Sweep | None = None
         self._call: Any = None  # the delayed call, where there is one
         self._due = False  # there is something to sweep that no sweep has begun with
+        self._paused = False
 
     def __repr__(self) -> str:
         return f"<Purging {self._ledger!r} {self._files!r} {self._sweep!r}>"
+
+    @property
+    def emptied(self) -> bool:
+        """Whether somebody removed what was purged."""
+        return self._files.emptied
 
     def recall(self) -> bool:
         """Learn what was purged before; whether that is known, and so whether what is stored may be used.
@@ -71,6 +77,7 @@ class Purging:
             older = self._files.begin(self._ledger.serial, self._shelf.version)
             if not (trusted and self._files.records):
                 self._files.end(older, 0)
+            self._paused = False
         except OSError as error:
             raise StoreError(f"the cache directory cannot be written: {error.strerror} ({error.filename})") from error
 
@@ -114,12 +121,18 @@ class Purging:
 
     def stop(self) -> None:
         """No more of it."""
+        self.pause()
+        self._files.close()
+
+    def pause(self) -> None:
+        """No sweep, until :meth:`begin`; purges are taken meanwhile."""
+        self._paused = True
         if self._call is not None:
             self._call.cancel()
             self._call = None
         if self._sweep is not None:
             self._sweep.stop()
-        self._files.close()
+            self._sweep = None
 
     def _take(self, known: Known) -> None:
         for serial, purge in known.purges:
@@ -141,7 +154,7 @@ class Purging:
 
     def _sweep_soon(self) -> None:
         self._due = True
-        if self._call is None and self._sweep is None:
+        if self._call is None and self._sweep is None and not self._paused:
             self._call = self._reactor.callLater(SWEEP_AFTER, self._sweep_now)
 
     def _sweep_now(self) -> None:

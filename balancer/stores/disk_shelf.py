@@ -4,7 +4,9 @@ A response is found from the moment it is complete: from memory until a thread h
 found any more at once; its file is removed by a thread. It never says whether a response may be reused.
 """
 
+from collections.abc import Callable
 from errno import EMFILE, ENFILE, ENOENT, ENOMEM
+from itertools import islice
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -53,6 +55,7 @@ class DiskShelf:
     :param ledger: knows what purges met.
     :param size: bytes of the disk that all files may take.
     :param objects: files there may be.
+    :param missing: called when a file or folder was not there; whether that is because all is gone, and so was told.
     :ivar version: that of the last file.
     :ivar first: the last version of earlier processes.
     :ivar dropped: while files of earlier processes are made known: the names that were dropped or stored anew, with
@@ -62,7 +65,15 @@ class DiskShelf:
     :ivar writers: those that are not over.
     """
 
-    def __init__(self, directory: Directory, reactor: ThreadReactor, ledger: Ledger, size: int, objects: int) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        reactor: ThreadReactor,
+        ledger: Ledger,
+        size: int,
+        objects: int,
+        missing: Callable[[], bool],
+    ) -> None:
         self.index = Index()
         self.reading = Work(reactor, READERS)
         self.writing = Work(reactor, WRITERS)
@@ -77,6 +88,7 @@ class DiskShelf:
         self._ledger = ledger
         self._size = size
         self._objects = objects
+        self._missing = missing
         self._memory = 0
         self._reserved = 0
         self._doomed: list[str] = []
@@ -323,10 +335,22 @@ class DiskShelf:
             self.corrupt += 1
         if not entry.gone:
             self.remove(entry)
+        if isinstance(error, OSError) and error.errno == ENOENT:
+            self._missing()
+
+    def forget(self, count: int) -> bool:
+        """So many entries have no file any more; whether there are others."""
+        for entry in list(islice(self.index, count)):
+            self.index.remove(entry)
+            entry.pending, entry.key = None, b""
+            self.corrupt += 1
+        return len(self.index) > 0
 
     def trouble(self, error: Exception) -> None:
         """See :class:`~balancer.stores.disk_writer.Shelf`. The first one is logged, until it is well again."""
         self.errors += 1
+        if isinstance(error, OSError) and error.errno == ENOENT and self._missing():
+            return
         if not self._troubled:
             self._troubled = True
             log.error(

@@ -27,6 +27,7 @@ from balancer.stores.disk_index import Entry, name_of
 from balancer.stores.disk_loading import Loading
 from balancer.stores.disk_purging import Purging
 from balancer.stores.disk_record import Corrupt
+from balancer.stores.disk_recovery import Recovery
 from balancer.stores.disk_shelf import DiskShelf
 from balancer.stores.disk_writer import DiskWriter
 from balancer.stores.work import ThreadReactor
@@ -54,8 +55,9 @@ class DiskStore:
         self._open = False
         self._ledger = Ledger()
         self._directory = Directory(path)
-        self._shelf = DiskShelf(self._directory, reactor, self._ledger, size, objects)
+        self._shelf = DiskShelf(self._directory, reactor, self._ledger, size, objects, self._missing)
         self._purging = Purging(self._directory, self._shelf, self._ledger, reactor, sync)
+        self._recovery = Recovery(self._directory, self._shelf, self._purging, reactor, self._recovered)
         self._loading: Loading | None = None
         self._started: Deferred[None] | None = None
 
@@ -104,6 +106,7 @@ class DiskStore:
         self._open = False
         if self._loading is not None:
             self._loading.stop()
+        self._recovery.stop()
         self._purging.stop()
         for writer in list(self._shelf.writers):
             writer.abort()
@@ -134,8 +137,32 @@ class DiskStore:
     def _loaded(self) -> None:
         self._loading = None
         self._purging.loaded()
-        if self._started is not None:
+        if self._started is not None and not self._started.called:
             self._started.callback(None)
+
+    # -- when the directory is emptied ---------------------------------------------------------------------------
+
+    def _missing(self) -> bool:
+        """A file was not there: whether that is because nothing is there any more."""
+        if self._open and not self._directory.whole():
+            self._recover()
+        return self._recovery.active
+
+    def _usable(self) -> bool:
+        """Whether it is open, and the directory still there."""
+        if self._open and (self._directory.emptied or self._purging.emptied):
+            self._recover()
+        return self._open
+
+    def _recover(self) -> None:
+        self._open = False
+        if self._loading is not None:
+            self._loading.stop()
+        self._recovery.begin()
+
+    def _recovered(self) -> None:
+        self._open = True
+        self._loaded()
 
     # -- finding -------------------------------------------------------------------------------------------------
 
@@ -215,7 +242,7 @@ class DiskStore:
     def begin(self, key: bytes, stored: Stored, size: int, resume: Callable[[], None]) -> DiskWriter | None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         shelf = self._shelf
-        if not self._open or size > self._most or len(shelf.writers) >= WRITERS:
+        if not self._usable() or size > self._most or len(shelf.writers) >= WRITERS:
             shelf.refused += 1
             return None
         if not shelf.roomy(max(size, 0)):
@@ -227,7 +254,7 @@ class DiskStore:
     def put(self, key: bytes, stored: Stored) -> None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
         body = stored.body
-        if not self._open or (isinstance(body, bytes) and len(body) > self._most):
+        if not self._usable() or (isinstance(body, bytes) and len(body) > self._most):
             self._shelf.refused += 1
         elif isinstance(body, bytes):
             self._shelf.keep(key, stored, body)
@@ -250,7 +277,7 @@ class DiskStore:
 
     def remove(self, uri: bytes, soft: bool) -> int:
         """See :class:`~balancer.interfaces.ICacheStore`."""
-        if not self._open:
+        if not self._usable() and not self._recovery.active:
             return 0
         entries = [entry for entry in self._shelf.index.under(uri) if self._alive(entry)]
         durable = bool(entries) or self._loading is not None or not self._shelf.quiet
@@ -258,13 +285,13 @@ class DiskStore:
         for entry in entries:
             if soft:
                 entry.soft = True
-            else:
+            elif not entry.gone:
                 self._shelf.remove(entry)
         return len(entries)
 
     def purge(self, purge: Purge) -> None:
         """See :class:`~balancer.interfaces.ICacheStore`."""
-        if self._open:
+        if self._usable() or self._recovery.active:
             self._purging.purge(purge)
 
     def _alive(self, entry: Entry) -> bool:

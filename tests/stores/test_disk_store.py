@@ -1,6 +1,8 @@
 """The disk store and its files: restarts, kills, corruption, full disks, sweeps and bounds."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.cache.purges import Purge
@@ -18,6 +21,7 @@ from balancer.stores.disk import DISK, DiskSettings
 from balancer.stores.disk_index import charge
 from balancer.stores.disk_purging import FORGET_AFTER, SWEEP_AFTER
 from balancer.stores.disk_record import BLOCK
+from balancer.stores.disk_recovery import RETRY
 from balancer.stores.disk_shelf import HEADS, VARIANTS
 from balancer.testing.stored import REST, URI, StoreCase, a_stored, head_of
 from balancer.testing.threads import ThreadlessClock
@@ -476,6 +480,131 @@ class TroubleTests(DiskCase):
         self.assertEqual((len(os.listdir("/proc/self/fd")), reader.file), (before, None))
         with self.assertRaises(StoreError):
             reader.read(0, 1)
+
+
+class EmptiedTests(DiskCase):
+    """A directory that somebody empties, or removes, while the store is in use."""
+
+    KEY = b"http://a.org/larger\n"
+
+    def empty(self, how: str = "*") -> None:
+        """Do as ``rm -rf`` or ``find -type f -delete``."""
+        for path in [Path(self.path)] if how == "all" else list(Path(self.path).iterdir()):
+            if how == "files":
+                for file in [path] if path.is_file() else list(path.iterdir()):
+                    file.unlink()
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def notice(self) -> None:
+        """Let it see that, and do what it does."""
+        for _ in range(20):
+            self.turn()
+        self.settle()
+
+    def test_noticed(self) -> None:
+        """However it was emptied and whatever is asked for next, it is noticed, told once, made again, and used."""
+        asks: tuple[Callable[[], object], ...] = (
+            lambda: self.get(self.KEY), self.put, lambda: self.store.begin(self.KEY, a_stored(), -1, lambda: None),
+            lambda: self.store.purge(Purge(kind="tag", what=b"no")), lambda: self.store.remove(URI, False),
+        )  # fmt: skip
+        for how in ("*", "files", "all"):
+            for number, ask in enumerate(asks):
+                with self.subTest(how=how, ask=number), capturedLogs() as logs:
+                    self.fill()
+                    self.empty(how)
+                    ask()
+                    self.notice()
+                    self.assertEqual((self.store.counters["objects"], self.files()), (0, []))
+                    self.fill()
+                    self.assertEqual([self.bodies(key) for key in BODIES], [[body] for body in BODIES.values()])
+                    self.assertEqual(len([event for event in logs if event["log_level"].name == "error"]), 1)
+                    self.restart()
+                    self.assertEqual([self.bodies(key) for key in BODIES], [[body] for body in BODIES.values()])
+
+    def test_what_was_being_written(self) -> None:
+        """What was on its way when that happened is given up, its readers go on, and nothing of it is found."""
+        body = BODIES[self.KEY]
+        writer = self.begin(self.KEY)
+        self.write(writer, body, key=self.KEY)
+        reader = writer.body.open()
+        self.put()
+        self.empty()
+        self.put(b"http://b.org/\n")
+        self.notice()
+        with self.assertRaises(StoreError):
+            writer.commit()
+        self.assertEqual(self.read(reader, 0, len(body)), body)
+        reader.close()
+        self.assertEqual((self.get(self.KEY), self.get(), self.files()), ([], [], []))
+
+    def test_purges_hold(self) -> None:
+        """What was asked for before a purge and comes after the emptying is not kept, nor after a kill; purges made
+        while the directory is made again are as good as others."""
+        asked = self.store.serial
+        self.store.purge(Purge(kind="host", what=b"example.org"))
+        self.empty()
+        self.get()
+        self.put(b"http://b.org/\n")  # noticed
+        self.store.purge(Purge(kind="host", what=b"a.org"))
+        self.notice()
+        self.put(serial=asked)
+        self.put(self.KEY, serial=asked)
+        self.put(b"http://c.org/\n", serial=asked)
+        self.assertEqual([len(self.get(key)) for key in (URI + REST, self.KEY, b"http://c.org/\n")], [0, 0, 1])
+        self.settle()
+        self.store.purge(Purge(kind="host", what=b"c.org"))
+        self.killed()
+        self.assertEqual(self.get(b"http://c.org/\n"), [])
+
+    def test_only_the_purges(self) -> None:
+        """Where the file of purges alone was removed, nothing of before counts any more: nobody else knows of it."""
+        self.fill()
+        for path in Path(self.path).glob("purges.*"):
+            path.unlink()
+        self.store.purge(Purge(kind="tag", what=b"no"))
+        self.notice()
+        self.assertEqual((self.store.counters["objects"], self.files()), (0, []))
+        self.put()
+        self.restart()
+        self.assertEqual(self.bodies(), [b"hello"])
+
+    def test_another_process(self) -> None:
+        """Nobody else gets a directory that was emptied; one that was removed, and made by another, is the other's as
+        long as it uses it, and nothing of the other's is touched."""
+        self.empty()
+        with self.assertRaises(StoreError):
+            self.plugin.store(self.settings, self.reactor, self.others).start()
+        self.empty("all")
+        mine, self.store = self.store, self.open()
+        self.fill()
+        other, self.store = self.store, mine
+        self.put()
+        self.notice()
+        self.assertEqual((self.get(), self.store.begin(URI + REST, a_stored(), 1, lambda: None)), ([], None))
+        self.store = other
+        self.assertEqual([self.bodies(key) for key in BODIES], [[body] for body in BODIES.values()])
+        self.result(other.stop())
+        other.stop = lambda: None  # type: ignore[method-assign]  # it is
+        self.store = mine
+        self.reactor.advance(RETRY)
+        self.notice()
+        self.put()
+        self.settle()
+        self.assertEqual((self.bodies(), len(self.files())), ([b"hello"], 1))
+
+    def test_stopped_meanwhile(self) -> None:
+        """It may be stopped at any moment of that."""
+        for turns in range(8):
+            self.fill()
+            self.empty()
+            self.put()
+            for _ in range(turns):
+                self.turn()
+            self.restart()
+            self.assertEqual(self.get(), [])
 
 
 class SweepTests(DiskCase):

@@ -8,7 +8,7 @@ anything to a client itself (:mod:`balancer.http.cached` does).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
@@ -310,10 +310,12 @@ class Fetch(CompleteFront):
     def _keep_part(self, part: Part) -> None:
         """A partial response is complete: keep it, together with what is there."""
         other = part.other(self._found)
-        if other is None or isinstance(other.body, bytes):
-            self._keep_combined(part.combined(other, b"" if other is None else cast(bytes, other.body)))
+        if other is None:
+            self._keep_combined(part.combined(None, b""))
         elif other.size > COMBINED:
             self._keep_combined(part.combined(None, b"") if other.parts is not None else None)
+        elif isinstance(other.body, bytes):
+            self._keep_combined(part.combined(other, other.body))
         else:
             read_whole(other.body).addCallbacks(
                 lambda body: self._keep_combined(part.combined(other, body)), self._keep_alone, errbackArgs=(part,)

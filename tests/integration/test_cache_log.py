@@ -110,7 +110,7 @@ class LogTests(SynchronousTestCase):
                 see("-", "", "/uncached", field="")
                 see("miss", "only-if-cached", "/never", "Cache-Control: only-if-cached",
                     field="balancer; detail=only-if-cached")  # fmt: skip
-                see("purge", "", "/a", f"Authorization: Bearer {TOKEN}", method="PURGE", field="")
+                see("purge", "url", "/a", f"Authorization: Bearer {TOKEN}", method="PURGE", field="")
                 see("purge", "", "/a", method="PURGE", field="")
                 with Client(http) as leader, Client(http) as follower:
                     leader.send("/held")

@@ -118,7 +118,7 @@ class HttpCache:
         Then a client that was to get what is stored validated gets 504 (RFC 9111 section 5.2.2.2), others 502.
         """
         stored = asking.decision.fallback
-        if stored is None or not usable_on_error(asking.asked, stored, now, self.policy):
+        if stored is None or not usable_on_error(asking.asked, stored, now):
             return None
         why = asking.decision.reason
         return self._reply(

@@ -131,7 +131,7 @@ def decide(
         decision.kind = HIT
         decision.background = early(chosen, now, policy.jitter, chance)
     elif unmet or resident < 0.0 or not _sent_stale(decision, chosen, age, asked.max_stale, policy.jitter * chance):
-        _ask_origin(decision, chosen, asked, "request" if is_fresh else "stale", unmet, now, policy)
+        _ask_origin(decision, chosen, asked, "request" if is_fresh else "stale", unmet, now)
     # What a request forbids to store, a validation on its behalf could not freshen.
     decision.background = decision.background and asked.may_store
     return decision
@@ -159,7 +159,7 @@ def dated(now: float, stored: Stored) -> float:
     return http_date(stored.get(b"date") or b"", now) or stored.arrived
 
 
-def usable_on_error(asked: Asked, stored: Stored, now: float, policy: CachePolicy) -> bool:  # noqa: ARG001
+def usable_on_error(asked: Asked, stored: Stored, now: float) -> bool:
     """Whether a stored response that fits the request may be sent because the origin fails: a fresh one may, a stale
     one within the time that the request, else the response, else the settings allow (RFC 5861 section 4)."""
     past = _past(stored, now)
@@ -227,9 +227,7 @@ def _absent(asked: Asked, reason: str) -> Decision:
     return Decision(MISS, None, reason)
 
 
-def _ask_origin(
-    decision: Decision, stored: Stored, asked: Asked, reason: str, unmet: str, now: float, policy: CachePolicy
-) -> None:
+def _ask_origin(decision: Decision, stored: Stored, asked: Asked, reason: str, unmet: str, now: float) -> None:
     """What is stored fits, but is not sent without the origin's word."""
     decision.reason = reason
     decision.detail = unmet
@@ -239,5 +237,5 @@ def _ask_origin(
         return
     if not entity_tag(stored.get_all(b"etag")) and not last_modified(stored, now):
         decision.kind = MISS
-    if usable_on_error(asked, stored, now, policy):
+    if usable_on_error(asked, stored, now):
         decision.fallback = stored

@@ -15,7 +15,7 @@ from balancer.core.record import ExchangeRecord
 from balancer.core.termination import Termination
 from balancer.errors import StoreError
 from balancer.http.arriving import Arriving
-from balancer.http.delivery import PATIENCE, TO_THE_END, BodySource, Delivery
+from balancer.http.delivery import TO_THE_END, BodySource, Delivery
 from balancer.http.front import Front
 from balancer.http.gathering import Gathering
 from balancer.http.settings import HttpSettings
@@ -133,7 +133,7 @@ class Answering:
         else:
             front.send_lines(status, reason, lines, Framing(LENGTH, length), b"")
         settings = self.settings
-        self._delivery = delivery = Delivery(front, source, pieces, self, settings.sender, settings.splice, PATIENCE)
+        self._delivery = delivery = Delivery(front, source, pieces, self, settings.sender, settings.splice)
         if arriving is not None:
             arriving.join(delivery)
         if self._paused:
@@ -147,7 +147,7 @@ class Answering:
     def delivered(self) -> None:
         """The response is complete."""
         record = self.record
-        if record.cache in ("hit", "stale", "revalidated", "collapsed", "error"):
+        if record.cache in SAVED:
             self.cache.counters.save(record.bytes_out)
         self._done = True
         self._fetch = self._delivery = None

@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 
 from balancer.cache import status as cache_status
 from balancer.cache.asked import Asked
-from balancer.cache.conditions import must_forward
 from balancer.cache.reuse import HIT, MISS, REFUSED, STALE, Decision, decide
 from balancer.cache.stored import Stored
 from balancer.core.forwarded import Peer
@@ -90,7 +89,7 @@ class CachedExchange(Answering):
         head, policy = self.head, self.cache.policy
         if head.method == b"PURGE" and policy.purge is not None:
             purge(self, policy.purge)
-        elif self.asked.only_if_cached and (self.asked.bypass or must_forward(head)):
+        elif self.asked.only_if_cached and self.asked.bypass:
             self._refuse()
         elif not self.asked.cacheable:
             self._pass_by(now, complete, body, self.asked.bypass or "method")
@@ -100,8 +99,6 @@ class CachedExchange(Answering):
             self._pass_by(now, complete, body, "a body")
         elif head.upgrade is not None:
             self._pass_by(now, complete, body, "an upgrade")
-        elif self.asked.conditional and must_forward(head):
-            self._pass_by(now, complete, body, "a precondition for the origin")
         else:
             self._look(self.cache.store.get(self.key) if found is None else found)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from balancer.cache.asked import Asked
@@ -46,15 +47,13 @@ if TYPE_CHECKING:
     from balancer.http.cache import Cache
     from balancer.http.cached import CachedExchange
 
+log = Logger()
+
 ERRORS = frozenset({500, 502, 503, 504})
 """Statuses in place of which a stale response may be sent (RFC 5861 section 4)."""
 
 
 _CLIENTS_WISHES = frozenset({b"cache-control", b"pragma"})
-
-
-def nothing_found(failure: Failure) -> None:
-    """A store that fails to look something up has counted and told it; then there is nothing to be done about it."""
 
 
 class Fetch(CompleteFront):
@@ -278,9 +277,12 @@ class Fetch(CompleteFront):
         if stored.nominated:
             found = self._cache.store.get(self.key)  # anew: others may have come meanwhile
             if isinstance(found, Deferred):
-                found.addCallbacks(self._drop_surplus, nothing_found)
+                found.addCallback(self._drop_surplus).addErrback(self._not_found)
             else:
                 self._drop_surplus(found)
+
+    def _not_found(self, failure: Failure) -> None:
+        log.failure("a store of cache '{name}' failed to look something up", failure, name=self._cache.name)
 
     def _drop_surplus(self, found: Sequence[Stored]) -> None:
         cache = self._cache

@@ -198,7 +198,7 @@ class Gathering:
 
     def _send_stale(self, now: float, why: str) -> bool:
         """To those who may have a stale response; whether nobody is left then (in the background nobody was)."""
-        cache, stored = self._cache, self._decision.fallback
+        stored = self._decision.fallback
         if stored is None:
             return False
         self._close()  # a client that has its answer may ask for the same at once
@@ -207,7 +207,7 @@ class Gathering:
         for follower in waiting:
             if follower.over:
                 continue
-            if usable_on_error(follower.asked, stored, now, cache.policy) and self._fits(follower, stored):
+            if usable_on_error(follower.asked, stored, now) and self._fits(follower, stored):
                 if follower is self._leader:
                     self._leader = None
                 follower.rescued(stored, self, why)

@@ -59,7 +59,7 @@ def begin(
     if peer.trusted:
         record.client = peer.client(head)
         scheme = peer.scheme_of(head)
-        key = cache.keys(scheme).key(head) + peer.told(head)
+        key = (key if scheme == peer.scheme else cache.keys(scheme).key(head)) + peer.told(head)
     if asked.plain and complete and not body and head.upgrade is None:
         found = cache.store.get(key)
         if not isinstance(found, Deferred) and _hit(cache, front, head, asked, found, record, begun, now):

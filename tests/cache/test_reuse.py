@@ -315,7 +315,7 @@ class ErrorTests(SynchronousTestCase):
     def usable(self, stored: Stored, after: float, directives: bytes = b"") -> bool:
         """Whether it may be sent if the origin fails so many seconds after it arrived."""
         request = asking(directives)
-        return usable_on_error(Asked(request, POLICY), stored, NOW + after, POLICY)
+        return usable_on_error(Asked(request, POLICY), stored, NOW + after)
 
     def test_window(self) -> None:
         """Within the response's window, which the settings may have given it."""
@@ -398,7 +398,7 @@ class LawTests(SynchronousTestCase):
         self.assertEqual(decision.reason == "", decision.kind in (HIT, STALE))
         self.assertEqual(decision.kind is REFUSED, asked.only_if_cached and decision.reason != "")
         if decision.fallback is not None:
-            self.assertTrue(usable_on_error(asked, decision.fallback, NOW + after, POLICY))
+            self.assertTrue(usable_on_error(asked, decision.fallback, NOW + after))
         if decision.kind not in (HIT, STALE):
             self.assertFalse(decision.background)
             return
@@ -431,7 +431,7 @@ class LawTests(SynchronousTestCase):
     def test_errors(self, stored: Stored, directives: bytes, after: float) -> None:
         """What is sent because the origin fails is never what must be validated."""
         asked = Asked(asking(directives), POLICY)
-        if usable_on_error(asked, stored, NOW + after, POLICY):
+        if usable_on_error(asked, stored, NOW + after):
             stale = stored.age + after - stored.lifetime
             self.assertFalse(stored.flags & ALWAYS_VALIDATE)
             self.assertTrue(stale < 0 or not stored.flags & MUST_REVALIDATE)
